@@ -1,0 +1,238 @@
+//! The state directory: where everything is that outlives a run, and whether it may be there.
+//!
+//! It knows paths and modes; what stands in the files is known to those who write them.
+
+use crate::{NodeId, RunId};
+use anyhow::{Context, Result, bail};
+use std::borrow::Cow;
+use std::fs::{DirBuilder, read_dir};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// File systems on which locks and flushes do not mean what the journal needs them to, by the kernel's magic numbers.
+const UNFIT: &[(u32, &str)] = &[
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xfe53_4d42, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "FUSE"),
+    (0x5346_414f, "AFS"),
+    (0x6b41_4653, "AFS"),
+    (0x00c3_6400, "Ceph"),
+    (0x0116_1970, "GFS2"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x7461_636f, "OCFS2"),
+    (0x7375_7245, "Coda"),
+    (0x786f_4256, "a VirtualBox share"),
+];
+
+/// A state directory.
+///
+/// `drover.lock`, `journal/`, `journal.high`, `runs/NNNN/events.jsonl`, `runs/NNNN/logs/PLACE/STEP/ATTEMPT.log`,
+/// `cache/`. Only its owner can read what stands in it, but for the cache, which apt reads as a user of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+impl StateDir {
+    /// Where the state is unless somebody says otherwise: `/var/lib/drover` for root, else `drover` below
+    /// `$XDG_STATE_HOME` or `~/.local/state`.
+    ///
+    /// # Errors
+    /// When neither is known.
+    pub fn default_path() -> Result<PathBuf> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/drover"));
+        }
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = absolute("XDG_STATE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+            .context(
+                "no place for the state: neither `XDG_STATE_HOME` nor `HOME` is set; give `--state DIR`",
+            )?;
+        Ok(base.join("drover"))
+    }
+
+    /// The state directory at `path`, made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is on a file system that cannot hold a journal.
+    pub fn open(path: &Path) -> Result<Self> {
+        let root = std::path::absolute(path)
+            .with_context(|| format!("state directory `{}` has no absolute name", path.display()))?;
+        refuse_unfit(&root)?;
+        make(&root, 0o711)?;
+        make(&root.join("runs"), 0o700)?;
+        make(&root.join("cache"), 0o755)?;
+        Ok(Self { root })
+    }
+
+    /// The state directory at `path` for reading only; `None` if there is none.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn existing(path: &Path) -> Result<Option<Self>> {
+        let runs = path.join("runs");
+        let there =
+            runs.try_exists().with_context(|| format!("state `{}` cannot be read", path.display()))?;
+        Ok(there.then(|| Self { root: path.to_owned() }))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// For downloads and other things that can be made again.
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// What one run left.
+    pub fn run(&self, run: RunId) -> PathBuf {
+        self.root.join(format!("runs/{:04}", run.0))
+    }
+
+    /// The events of a run, one JSON object a line.
+    pub fn events(&self, run: RunId) -> PathBuf {
+        self.run(run).join("events.jsonl")
+    }
+
+    /// The logs of a node's attempts in a run.
+    pub fn logs(&self, run: RunId, node: &NodeId) -> PathBuf {
+        let mut path = self.run(run);
+        // Asked for with every check: the path grows once.
+        path.reserve(node.as_str().len() + 32);
+        path.push("logs");
+        node.as_str().split('/').for_each(|part| path.push(&*file_name(part)));
+        path
+    }
+
+    /// The whole output of one attempt.
+    pub fn log(&self, run: RunId, node: &NodeId, attempt: u32) -> PathBuf {
+        let mut path = self.logs(run, node);
+        path.push(format!("{attempt}.log"));
+        path
+    }
+
+    /// A tool's own log of one attempt, such as `debootstrap.log`, beside the attempt's.
+    pub fn kept_log(&self, run: RunId, node: &NodeId, attempt: u32, name: &str) -> PathBuf {
+        self.logs(run, node).join(format!("{attempt}.{}", file_name(name)))
+    }
+
+    /// All runs that left something, oldest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunId>> {
+        let path = self.root.join("runs");
+        let mut runs = Vec::new();
+        for entry in read_dir(&path).with_context(|| format!("`{}` cannot be read", path.display()))? {
+            let name = entry.with_context(|| format!("`{}` cannot be read", path.display()))?.file_name();
+            runs.extend(name.to_str().and_then(|name| name.parse().ok()).map(RunId));
+        }
+        runs.sort_unstable();
+        Ok(runs)
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("drover.lock")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    pub(crate) fn high(&self) -> PathBuf {
+        self.root.join("journal.high")
+    }
+}
+
+/// A name as one component of a path: no slash, and never `.` or `..`.
+fn file_name(name: &str) -> Cow<'_, str> {
+    if !name.contains(['/', '%', '\0']) && !name.starts_with('.') && !name.is_empty() {
+        return Cow::Borrowed(name);
+    }
+    let escaped = name.replace('%', "%25").replace('/', "%2F").replace('\0', "%00");
+    Cow::Owned(match escaped.strip_prefix('.') {
+        Some(rest) => format!("%2E{rest}"),
+        None if escaped.is_empty() => "%".to_owned(),
+        None => escaped,
+    })
+}
+
+/// Makes a directory and those above it, unless it is there already: then it keeps the mode that somebody gave it.
+pub(crate) fn make(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| format!("directory `{}` cannot be made", path.display()))
+}
+
+fn refuse_unfit(path: &Path) -> Result<()> {
+    let magic = magic(path)?;
+    let Some((_, name)) = UNFIT.iter().find(|(unfit, _)| *unfit == magic) else { return Ok(()) };
+    bail!(
+        "state directory `{}` is on {name}, where the journal could be lost or damaged; give a directory on a local \
+         disk with `--state DIR`",
+        path.display()
+    )
+}
+
+/// The magic number of the file system that holds `path`, or would, if it were made.
+fn magic(path: &Path) -> Result<u32> {
+    for ancestor in path.ancestors() {
+        match rustix::fs::statfs(ancestor) {
+            // The kernel's magic numbers have 32 bits, whatever the width and the sign of the field.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "only 32 bits are used"
+            )]
+            Ok(found) => return Ok(found.f_type as u32),
+            Err(error) if std::io::Error::from(error).kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("`{}` cannot be read", ancestor.display()));
+            }
+        }
+    }
+    bail!("`{}` has no parent that exists", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside() {
+        for (name, expected) in
+            [("a-b", "a-b"), ("..", "%2E."), ("a/b", "a%2Fb"), ("", "%"), (".x", "%2Ex"), ("5%", "5%25")]
+        {
+            assert_eq!(file_name(name), expected);
+        }
+    }
+
+    #[test]
+    fn foreign_file_systems_are_told_apart() -> Result<()> {
+        // proc is no disk either, but its number proves that the right field is read.
+        assert_eq!(magic(Path::new("/proc/self/nothing/here"))?, 0x9fa0);
+        assert!(UNFIT.iter().any(|(number, _)| *number == rustix::fs::NFS_SUPER_MAGIC as u32));
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_cache_is_for_others() -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(&scratch.path().join("deep/state"))?;
+        let mode = |path: PathBuf| anyhow::Ok(path.metadata()?.permissions().mode() & 0o007);
+        assert_eq!(mode(dir.path().to_owned())?, 0o001);
+        assert_eq!(mode(dir.path().join("runs"))?, 0);
+        assert_eq!(mode(dir.cache())?, 0o005);
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Everything that can happen in a run. Display, journal and reports are made of these and of nothing else.
+//!
+//! Events know nothing of one another: what may follow what is in `status`.
+
+use crate::{Failure, NodeId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The number of a run in its state directory, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub u32);
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Something that happened, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The run that it happened in.
+    pub run: RunId,
+    /// Its place in the run, from 0.
+    pub seq: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A run began: everything below belongs to it.
+    RunStarted {
+        /// The plan's name.
+        plan: String,
+        /// The plan's file, as it was given.
+        source: String,
+        /// All nodes that were selected.
+        nodes: Vec<NodeId>,
+        /// The process that runs it.
+        pid: u32,
+    },
+    /// A step is about to change the world.
+    Started {
+        /// Which.
+        node: NodeId,
+        /// How often this node was started over all runs, from 1.
+        attempt: u32,
+        /// Why it is needed.
+        reason: String,
+        /// What changes, where that can be shown as a diff.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        diff: Option<String>,
+    },
+    /// An attempt failed in a way that may pass, and is made again.
+    Retrying {
+        /// Which.
+        node: NodeId,
+        /// The class of the failure.
+        class: String,
+        /// The failure in one line.
+        message: String,
+        /// How long it waits first, in milliseconds.
+        delay_ms: u64,
+    },
+    /// A step has written nothing for long.
+    Silent {
+        /// Which.
+        node: NodeId,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
+    /// A step ended.
+    Finished {
+        /// Which.
+        node: NodeId,
+        /// How.
+        outcome: Outcome,
+        /// How long it took, check and all, in milliseconds.
+        millis: u64,
+    },
+    /// The run ended by itself. A run without this event was killed.
+    RunFinished {
+        /// The exit code that it ended with.
+        code: u8,
+    },
+}
+
+impl EventKind {
+    /// Which node it is about, if it is about one.
+    pub fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Started { node, .. }
+            | Self::Retrying { node, .. }
+            | Self::Silent { node, .. }
+            | Self::Finished { node, .. } => Some(node),
+            Self::RunStarted { .. } | Self::RunFinished { .. } => None,
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Recorded as done, and found so.
+    Unchanged,
+    /// Not recorded, yet found done: somebody else did it, and we take it as it is.
+    Adopted,
+    /// It was needed, and done.
+    Changed,
+    /// Recorded as done, found undone, and done again.
+    Drifted,
+    /// It was stopped before its end; the next run continues it.
+    Interrupted,
+    /// It failed.
+    Failed {
+        /// Why. Boxed: it is large, and rare.
+        failure: Box<Failure>,
+    },
+    /// It was not tried, because something it needs has failed.
+    Blocked {
+        /// What failed.
+        by: NodeId,
+    },
+}
+
+impl Outcome {
+    /// Whether what depends on it may start.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Unchanged | Self::Adopted | Self::Changed | Self::Drifted)
+    }
+
+    /// The outcome in one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Adopted => "adopted",
+            Self::Changed => "changed",
+            Self::Drifted => "drifted",
+            Self::Interrupted => "interrupted",
+            Self::Failed { .. } => "failed",
+            Self::Blocked { .. } => "blocked",
+        }
+    }
+}

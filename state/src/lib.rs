@@ -1,0 +1,31 @@
+//! What a run of Drover leaves on disk, and what may be read of it while the run is still on.
+//!
+//! This room knows events and files. It does not know graphs, threads, terminals or containers.
+//!
+//! A run takes the [`Lock`] of its [`StateDir`] and opens the [`Journal`] with it. Those who only look need neither:
+//! they read what a run writes beside the journal.
+
+mod current;
+mod damage;
+mod directory;
+mod event;
+mod event_file;
+mod failure;
+mod high;
+mod journal;
+mod lock;
+mod node;
+mod record;
+mod recovery;
+mod status;
+mod store;
+
+pub use directory::StateDir;
+pub use event::{Event, EventKind, Outcome, RunId};
+pub use event_file::EventReader;
+pub use failure::{Failure, Phase, Remedy};
+pub use journal::Journal;
+pub use lock::{Held, Holder, Lock, holder};
+pub use node::NodeId;
+pub use record::NodeRecord;
+pub use status::Status;
