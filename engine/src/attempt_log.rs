@@ -1,0 +1,70 @@
+//! The log of one attempt at a step, and the logs of its tools that are kept beside it.
+//!
+//! It does not know what is in them.
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The log of one attempt. The file is made when its first text is written.
+pub(crate) struct AttemptLog {
+    path: PathBuf,
+    file: Mutex<Option<File>>,
+}
+
+impl AttemptLog {
+    /// The log that is to be at `path`. Touches nothing.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, file: Mutex::new(None) }
+    }
+
+    /// Adds to it.
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        // A writer that panicked left nothing worse than a line cut short.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match &mut *file {
+            Some(file) => file.write_all(text.as_bytes()),
+            None => open(&self.path).and_then(|opened| file.insert(opened).write_all(text.as_bytes())),
+        };
+        written.with_context(|| format!("write the log `{}`", self.path.display()))
+    }
+
+    /// Copies a tool's own log beside this one: `3.log` has `3-debootstrap.log`. Absent is fine.
+    pub(crate) fn keep(&self, log: &Path) -> Result<()> {
+        let (Some(name), Some(own)) = (log.file_name(), self.path.file_stem()) else {
+            bail!("keep the log `{}`: it has no name", log.display());
+        };
+        let mut kept = own.to_owned();
+        kept.push("-");
+        kept.push(name);
+        copy(log, &self.path.with_file_name(kept))
+            .with_context(|| format!("keep the log `{}`", log.display()))
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    File::options().create(true).append(true).open(path)
+}
+
+/// Copies a file that somebody else wrote: it may be no file at all, and must not make us wait.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut from = match rustix::fs::open(from, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
+    };
+    ensure!(from.metadata()?.is_file(), "it is no regular file");
+    if let Some(dir) = to.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    io::copy(&mut from, &mut File::create(to)?)?;
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! A step's only door to the world: commands, notes, waiting.
+//!
+//! It knows the attempt's log and the run's interrupt; it does not know the graph.
+
+use crate::attempt_log::AttemptLog;
+use crate::daemon;
+use crate::lines::{Line, Lines, Tail};
+use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
+use crate::{Cmd, CommandError, Interrupt, Interrupted, Output};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Who wants to see what a step says while it runs.
+pub trait Reporter: Send + Sync {
+    /// The newest line of output, without its line end and without control characters.
+    fn line(&self, line: &str);
+
+    /// How far the step is: `done` of `total` of something that can be counted.
+    fn progress(&self, done: u64, total: u64);
+}
+
+/// Nobody listens.
+pub(crate) struct Nobody;
+
+impl Reporter for Nobody {
+    fn line(&self, _line: &str) {}
+
+    fn progress(&self, _done: u64, _total: u64) {}
+}
+
+/// What surrounds one attempt at a step.
+#[derive(Clone)]
+pub struct Scope {
+    /// The attempt's log. Made when its first line is written.
+    pub log: PathBuf,
+    /// The run's interrupt.
+    pub interrupt: Interrupt,
+    /// Who sees what the step says.
+    pub reporter: Arc<dyn Reporter>,
+    /// When the attempt is stopped.
+    pub deadline: Instant,
+    /// Where [`Cx::cache`] leads: `STATE/cache`.
+    pub cache: PathBuf,
+    /// The value of the environment variable [`MARK`] of every process started for the run, by which whatever a killed
+    /// run left behind is found.
+    pub mark: String,
+}
+
+/// The environment variable that marks every process started for a run, but for daemons.
+pub const MARK: &str = "DROVER_RUN";
+
+/// What a step is given to look at the world and, in `apply`, to change it.
+pub struct Cx {
+    scope: Scope,
+    begun: Instant,
+    log: AttemptLog,
+}
+
+impl Cx {
+    /// The door to the world for one attempt. Cheap: touches nothing.
+    pub fn new(scope: Scope) -> Self {
+        let log = AttemptLog::new(scope.log.clone());
+        Self { scope, begun: Instant::now(), log }
+    }
+
+    /// A door for looking only, outside of any run: nobody hears what is said, nothing is logged, nothing is interrupted.
+    pub fn to_look() -> Self {
+        Self::new(Scope {
+            log: "/dev/null".into(),
+            interrupt: Interrupt::default(),
+            reporter: Arc::new(Nobody),
+            deadline: Instant::now() + Duration::from_secs(3600),
+            cache: PathBuf::new(),
+            mark: "look".to_owned(),
+        })
+    }
+
+    /// Runs a command; its whole output goes to the attempt's log as it comes, its last line to the screen.
+    ///
+    /// # Errors
+    /// [`CommandError`] when it cannot be started, does not end with success, runs into the step's timeout,
+    /// or is stopped by an interrupt; in the last case the error is [`Interrupted`] as well.
+    pub fn run(&self, command: &Cmd) -> Result<()> {
+        self.watch(command, &mut |_| {})
+    }
+
+    /// As [`Cx::run`]; `seen` is told each line of output as it comes, to find out how far the command is.
+    ///
+    /// # Errors
+    /// As [`Cx::run`].
+    pub fn watch(&self, command: &Cmd, seen: &mut dyn FnMut(&str)) -> Result<()> {
+        let place = command.place().map_or(String::new(), |root| format!("   # in {}", root.display()));
+        self.log.write(&format!("$ {command}{place}\n"))?;
+        let mut lines = Lines::default();
+        let mut tail = Tail::default();
+        let mut show = |lines: Vec<Line>| {
+            self.show(&lines, &mut tail)?;
+            lines.iter().for_each(|line| seen(line.text()));
+            Ok(())
+        };
+        let ended = self.see_through(command, Pipes::Merged, &mut |_, bytes| show(lines.push(bytes)));
+        show(lines.finish().into_iter().collect())?;
+        let ended = ended?;
+        match self.conclude(command, ended, tail) {
+            Err(error) => {
+                self.log.write(&format!("# {}\n", ended.words(self.allowed())))?;
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Runs a command for what it prints on standard output. Not for changing anything; nothing is logged.
+    ///
+    /// # Errors
+    /// As [`Cx::run`].
+    pub fn read(&self, command: &Cmd) -> Result<String> {
+        let (ended, stdout, stderr) = self.capture(command)?;
+        self.conclude(command, ended, Tail::of(&stderr))?;
+        Ok(stdout)
+    }
+
+    /// Runs a command for how it ends; only being unable to start or to finish it is an error. Nothing is logged.
+    ///
+    /// # Errors
+    /// When it cannot be started, runs into the step's timeout, or is stopped by an interrupt.
+    pub fn probe(&self, command: &Cmd) -> Result<Output> {
+        let (ended, stdout, stderr) = self.capture(command)?;
+        if ended.stopped.is_some() {
+            self.conclude(command, ended, Tail::of(&stderr))?;
+        }
+        Ok(Output { status: ended.status, stdout, stderr })
+    }
+
+    /// Starts a program that is to outlive the run: in a session of its own, with nothing of ours open and without
+    /// our mark on it. Its output goes to the end of `log`. Returns its process id.
+    ///
+    /// # Errors
+    /// When `log` cannot be opened, or it cannot be started.
+    pub fn start_daemon(&self, command: &Cmd, log: &Path) -> Result<u32> {
+        self.log.write(&format!("$ {command} >>{} 2>&1 &\n", log.display()))?;
+        daemon::start(command, log)
+    }
+
+    /// A line for the log and the screen.
+    pub fn note(&self, line: &str) {
+        self.scope.reporter.line(line);
+        if let Err(error) = self.log.write(&format!("# {line}\n")) {
+            self.scope.reporter.line(&format!("{error:#}"));
+        }
+    }
+
+    /// How far it is: `done` of `total` of something that can be counted.
+    pub fn progress(&self, done: u64, total: u64) {
+        self.scope.reporter.progress(done, total);
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// When an interrupt or the step's timeout ends the wait early.
+    pub fn sleep(&self, duration: Duration) -> Result<()> {
+        let until = Instant::now() + duration;
+        loop {
+            match self.limits().reached() {
+                Some(Stopped::Interrupted) => return Err(Interrupted.into()),
+                Some(Stopped::TimedOut) => bail!("stopped waiting after {}", seconds(self.allowed())),
+                None => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+
+    /// Keeps a tool's own log, such as `debootstrap.log`, beside the attempt's. Absent is fine.
+    ///
+    /// # Errors
+    /// When it is there and cannot be copied.
+    pub fn keep_log(&self, file: &Path) -> Result<()> {
+        self.log.keep(file)
+    }
+
+    /// A directory that lives as long as the state does, for downloads and other things that can be made again:
+    /// `STATE/cache/NAME`. It may not exist yet.
+    pub fn cache(&self, name: &str) -> PathBuf {
+        self.scope.cache.join(name)
+    }
+
+    /// How long the attempt may take. That it was stopped after so long is what is told, not how long its processes then
+    /// took to end.
+    fn allowed(&self) -> Duration {
+        self.scope.deadline.saturating_duration_since(self.begun)
+    }
+
+    fn limits(&self) -> Limits<'_> {
+        Limits { interrupt: &self.scope.interrupt, deadline: self.scope.deadline }
+    }
+
+    /// Runs a process from start to end. None is started when it would be stopped at once.
+    fn see_through(&self, command: &Cmd, pipes: Pipes, sink: &mut Sink<'_>) -> Result<Ended> {
+        if let Some(stopped) = self.limits().reached() {
+            return Ok(Ended { status: ExitStatus::default(), stopped: Some(stopped) });
+        }
+        Process::start(command.process(&self.scope.mark)?, command.stdin.as_deref(), pipes)
+            .map_err(|error| command.not_started(&error))?
+            .finish(&self.limits(), sink)
+            .with_context(|| format!("run `{command}`"))
+    }
+
+    /// Runs a process for what it prints.
+    fn capture(&self, command: &Cmd) -> Result<(Ended, String, String)> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let ended = self.see_through(command, Pipes::Apart, &mut |stream, bytes| {
+            match stream {
+                Stream::Out => out.extend_from_slice(bytes),
+                Stream::Err => err.extend_from_slice(bytes),
+            }
+            Ok(())
+        })?;
+        Ok((ended, lossy(out), lossy(err)))
+    }
+
+    /// Whether that was a success.
+    fn conclude(&self, command: &Cmd, ended: Ended, tail: Tail) -> Result<()> {
+        if ended.is_success() {
+            return Ok(());
+        }
+        let status = ended.words(self.allowed());
+        let error = CommandError { command: command.to_string(), status, tail: tail.into_lines() };
+        Err(match ended.stopped {
+            Some(Stopped::Interrupted) => anyhow::Error::new(error).context(Interrupted),
+            _ => error.into(),
+        })
+    }
+
+    /// Puts lines where they belong.
+    fn show(&self, lines: &[Line], tail: &mut Tail) -> Result<()> {
+        let mut text = String::new();
+        for line in lines {
+            if let Line::Whole(line) = line {
+                text.push_str(line);
+                text.push('\n');
+                tail.push(line);
+            }
+        }
+        if let Some(Line::Whole(last) | Line::Overwritten(last)) = lines.iter().rfind(|line| !line.is_blank())
+        {
+            self.scope.reporter.line(last);
+        }
+        if text.is_empty() { Ok(()) } else { self.log.write(&text) }
+    }
+}
+
+/// Takes what comes out of a process.
+type Sink<'a> = dyn FnMut(Stream, &[u8]) -> Result<()> + 'a;
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

@@ -1,0 +1,196 @@
+//! The graph: nodes, and who must come before whom. Edges follow from what steps need and provide.
+//!
+//! It does no I/O, starts no threads, and does not know what has been done already.
+
+mod error;
+
+pub use error::{GraphError, Link};
+
+use crate::{Need, Node, Resource};
+use drover_state::NodeId;
+use petgraph::algo::toposort;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, EdgeFiltered, EdgeRef, IntoNeighbors, Reversed, Visitable};
+use petgraph::{Direction, visit::GraphBase};
+use std::collections::{HashMap, HashSet};
+
+/// Nodes in an order in which they can be done.
+///
+/// A node is known by its place in the plan: an index into [`Graph::nodes`].
+#[derive(Debug)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    by_id: HashMap<NodeId, usize>,
+    edges: DiGraph<(), Edge>,
+    order: Vec<usize>,
+}
+
+/// Why one node comes before another, after the [`Need`] that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// The later one cannot do without the earlier one.
+    Must,
+    /// The later one uses what the earlier one provides, since it is in the plan.
+    IfAny,
+    /// The later one only waits for the end of the earlier one, however it ends.
+    After,
+}
+
+impl Edge {
+    /// Whether the later node may start only if the earlier one ended well.
+    pub fn is_hard(self) -> bool {
+        self != Self::After
+    }
+}
+
+impl Graph {
+    /// Finds out who needs whom.
+    ///
+    /// # Errors
+    /// All at once: ids given twice, needs that nothing provides, and cycles.
+    pub fn new(nodes: Vec<Node>) -> Result<Self, Vec<GraphError>> {
+        let mut errors = Vec::new();
+        let by_id = index_ids(&nodes, &mut errors);
+        let edges = connect(&nodes, &mut errors);
+        let order = match toposort(Reversed(&edges), None) {
+            // Along the needs, from each node in the plan's order: what comes out last comes first, and the plan's
+            // order is kept wherever the needs leave a choice.
+            Ok(order) => order.into_iter().rev().map(NodeIndex::index).collect(),
+            Err(_) => {
+                errors.extend(error::cycles(&nodes, &edges));
+                Vec::new()
+            }
+        };
+        if errors.is_empty() { Ok(Self { nodes, by_id, edges, order }) } else { Err(errors) }
+    }
+
+    /// All nodes, in the plan's order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node called `id`.
+    pub fn find(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
+    /// All nodes, each after what it needs, and otherwise in the plan's order.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The nodes that wait for `node`, and why. One that waits for two reasons is named twice.
+    pub fn after(&self, node: usize) -> impl Iterator<Item = (usize, Edge)> {
+        let edges = self.edges.edges_directed(NodeIndex::new(node), Direction::Outgoing);
+        edges.map(|edge| (edge.target().index(), *edge.weight()))
+    }
+
+    /// The nodes that `node` waits for, and why. One that it waits for for two reasons is named twice.
+    pub fn before(&self, node: usize) -> impl Iterator<Item = (usize, Edge)> {
+        let edges = self.edges.edges_directed(NodeIndex::new(node), Direction::Incoming);
+        edges.map(|edge| (edge.source().index(), *edge.weight()))
+    }
+
+    /// Adds to the set all that waits for a member of it by such edges.
+    pub fn add_downstream(&self, set: &mut [bool], edge: impl Fn(Edge) -> bool) {
+        spread(&EdgeFiltered::from_fn(&self.edges, |reference| edge(*reference.weight())), set);
+    }
+
+    /// Adds to the set all that a member of it waits for by such edges.
+    pub fn add_upstream(&self, set: &mut [bool], edge: impl Fn(Edge) -> bool) {
+        let reversed = Reversed(&self.edges);
+        spread(&EdgeFiltered::from_fn(reversed, |reference| edge(*reference.weight())), set);
+    }
+}
+
+/// Adds to the set all that can be reached from a member of it.
+fn spread<G>(graph: G, set: &mut [bool])
+where
+    G: IntoNeighbors + Visitable + GraphBase<NodeId = NodeIndex>,
+{
+    let mut dfs = Dfs::empty(graph);
+    dfs.stack = (0..set.len()).filter(|node| set[*node]).map(NodeIndex::new).collect();
+    while let Some(node) = dfs.next(graph) {
+        set[node.index()] = true;
+    }
+}
+
+fn index_ids(nodes: &[Node], errors: &mut Vec<GraphError>) -> HashMap<NodeId, usize> {
+    let mut by_id = HashMap::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        if let Some(first) = by_id.insert(node.id.clone(), index) {
+            by_id.insert(node.id.clone(), first);
+            errors.push(GraphError::duplicate(&nodes[first], node));
+        }
+    }
+    by_id
+}
+
+/// Who provides what, looked up by whole resources and, where somebody asks for that, by their kind.
+#[derive(Default)]
+struct Providers {
+    by_resource: HashMap<Resource, Vec<u32>>,
+    by_kind: HashMap<&'static str, Vec<u32>>,
+}
+
+impl Providers {
+    /// Resources of the kinds in `kinds` are also found by kind.
+    fn new(nodes: &[Node], kinds: &HashSet<&'static str>) -> Self {
+        let mut providers = Self::default();
+        providers.by_resource.reserve(nodes.len());
+        for (index, node) in (0..).zip(nodes) {
+            for resource in node.step.provides() {
+                if kinds.contains(resource.kind) {
+                    providers.by_kind.entry(resource.kind).or_default().push(index);
+                }
+                providers.by_resource.entry(resource).or_default().push(index);
+            }
+        }
+        providers
+    }
+
+    /// Those that `need` asks for.
+    fn find(&self, need: &Need) -> &[u32] {
+        let found = match need {
+            Need::Must(resource) | Need::IfAny(resource) => self.by_resource.get(resource),
+            Need::After(kind) => self.by_kind.get(kind),
+        };
+        found.map_or(&[], Vec::as_slice)
+    }
+}
+
+fn connect(nodes: &[Node], errors: &mut Vec<GraphError>) -> DiGraph<(), Edge> {
+    let needs: Vec<Vec<Need>> = nodes.iter().map(|node| node.step.needs()).collect();
+    let kinds = needs.iter().flatten().filter_map(|need| match need {
+        Need::After(kind) => Some(*kind),
+        Need::Must(_) | Need::IfAny(_) => None,
+    });
+    let providers = Providers::new(nodes, &kinds.collect());
+    let mut edges = DiGraph::with_capacity(nodes.len(), needs.iter().map(Vec::len).sum());
+    for _ in nodes {
+        edges.add_node(());
+    }
+    for (index, needs) in (0..).zip(&needs) {
+        for need in needs {
+            let found = providers.find(need);
+            if let (Need::Must(resource), []) = (need, found) {
+                errors.push(GraphError::unmet(&nodes[index as usize], resource));
+            }
+            // That a step comes after its own kind, or uses what it makes itself, means the others.
+            let found = found.iter().filter(|one| matches!(need, Need::Must(_)) || **one != index);
+            edges.extend_with_edges(found.map(|one| (*one, index, edge(need))));
+        }
+    }
+    edges
+}
+
+fn edge(need: &Need) -> Edge {
+    match need {
+        Need::Must(_) => Edge::Must,
+        Need::IfAny(_) => Edge::IfAny,
+        Need::After(_) => Edge::After,
+    }
+}
+
+#[cfg(test)]
+mod tests;

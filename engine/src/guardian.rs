@@ -1,0 +1,230 @@
+//! The guardian: sees to it that no process of a run outlives it, even if the run is killed.
+//!
+//! Every process started for a run carries a mark in its environment (but for daemons, which are meant to stay). The
+//! guardian is a process in a session of its own that waits for the run to end; if the run has not said goodbye before,
+//! it kills whatever carries the mark. What escapes it all the same, the next run sweeps away. It does not know steps.
+
+use crate::MARK;
+use anyhow::{Context, Result, bail};
+use drover_state::StateDir;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long it may take until all that carry the mark are gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long after finding nobody it looks again: a process may just have been started by one that was killed.
+const PAUSE: Duration = Duration::from_millis(20);
+/// What a run says that needs no guardian any more.
+const GOODBYE: &[u8] = b"goodbye";
+
+/// A process that an earlier run left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its number.
+    pub pid: u32,
+    /// Its command line.
+    pub command: String,
+}
+
+/// What the marks of all runs of a state directory begin with: whatever the directory is called, it is the same one.
+///
+/// # Errors
+/// When the directory cannot be looked at.
+pub(crate) fn family(state: &StateDir) -> Result<String> {
+    let path = state.path();
+    let metadata = path.metadata().with_context(|| format!("cannot look at state `{}`", path.display()))?;
+    Ok(format!("{}-{}", metadata.dev(), metadata.ino()))
+}
+
+/// The mark of this process's run.
+pub(crate) fn mark(family: &str) -> String {
+    format!("{family}.{}", std::process::id())
+}
+
+/// Kills what earlier runs of the family left behind. The caller holds the state's lock: all of them are dead.
+pub(crate) fn sweep(family: &str) -> Result<Vec<Leftover>> {
+    let prefix = format!("{family}.");
+    let is_ours = |mark: &str| mark.starts_with(&prefix);
+    let mut killed = kill_marked(&is_ours)?;
+    if !killed.is_empty() {
+        killed.extend(kill_all(&is_ours)?);
+    }
+    Ok(killed)
+}
+
+/// The guardian of this process's run.
+#[derive(Debug)]
+pub(crate) struct Guardian {
+    process: Child,
+    mark: String,
+}
+
+impl Guardian {
+    /// Starts it: this very program with `arguments` and the mark, which must lead it to [`watch`].
+    pub(crate) fn start(arguments: &[OsString], mark: &str) -> Result<Self> {
+        let process = Command::new("/proc/self/exe")
+            .arg0(std::env::args_os().next().unwrap_or_else(|| "drover".into()))
+            .args(arguments)
+            .arg(mark)
+            .env_remove(MARK)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let process = process.context("cannot start the guardian of the run's processes")?;
+        Ok(Self { process, mark: mark.to_owned() })
+    }
+
+    /// Sends it away: the run has ended, and its processes with it.
+    pub(crate) fn dismiss(mut self) -> Result<()> {
+        match self.process.stdin.take().map(|mut pipe| pipe.write_all(GOODBYE)) {
+            // Somebody has killed it. The run has done without.
+            Some(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            said => said.unwrap_or(Ok(())).context("cannot send the guardian away")?,
+        }
+        self.process.wait().context("cannot wait for the guardian")?;
+        Ok(())
+    }
+
+    /// Lets it kill whatever still carries the mark, and sees to that itself if it cannot.
+    pub(crate) fn avenge(mut self) -> Result<()> {
+        let status = self.process.wait().context("cannot wait for the guardian")?;
+        if !status.success() {
+            kill_all(&|other| other == self.mark)?;
+        }
+        Ok(())
+    }
+}
+
+/// Is the guardian of the run with this mark: waits until standard input ends, and kills what carries the mark unless the
+/// run said goodbye.
+///
+/// # Errors
+/// When it can be no guardian, or somebody with the mark cannot be killed.
+pub fn watch(mark: &str) -> Result<()> {
+    // Of its own session, so that no signal from the terminal reaches it.
+    rustix::process::setsid().context("cannot leave the session")?;
+    let mut said = Vec::new();
+    std::io::stdin().read_to_end(&mut said).context("cannot wait for the end of the run")?;
+    if said != GOODBYE {
+        kill_all(&|other| other == mark)?;
+    }
+    Ok(())
+}
+
+/// Kills until twice in a row nobody was found.
+fn kill_all(is_ours: &dyn Fn(&str) -> bool) -> Result<Vec<Leftover>> {
+    let until = Instant::now() + PATIENCE;
+    let (mut killed, mut quiet) = (Vec::new(), 0);
+    while quiet < 2 {
+        let found = kill_marked(is_ours)?;
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        killed.extend(found);
+        if Instant::now() > until {
+            bail!("processes of a run are still there after {} s of killing them", PATIENCE.as_secs());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    killed.sort_by_key(|leftover| leftover.pid);
+    killed.dedup();
+    Ok(killed)
+}
+
+/// Kills everybody who carries such a mark now.
+fn kill_marked(is_ours: &dyn Fn(&str) -> bool) -> Result<Vec<Leftover>> {
+    let mut killed = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot see which processes there are")? {
+        let entry = entry.context("cannot see which processes there are")?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if pid != std::process::id() && kill_if_marked(&entry.path(), pid, is_ours)? {
+            killed.push(Leftover { pid, command: command(&entry.path()) });
+        }
+    }
+    Ok(killed)
+}
+
+/// The process is held before it is looked at again, so that it cannot be another one when the signal comes.
+fn kill_if_marked(proc: &Path, pid: u32, is_ours: &dyn Fn(&str) -> bool) -> Result<bool> {
+    let is_marked = || anyhow::Ok(mark_of(proc)?.is_some_and(|mark| is_ours(&mark)));
+    if !is_marked()? {
+        return Ok(false);
+    }
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
+    let held = match pidfd_open(number, PidfdFlags::empty()) {
+        Ok(held) => held,
+        Err(Errno::SRCH) => return Ok(false),
+        Err(errno) => return Err(errno).with_context(|| format!("cannot get hold of process {pid}")),
+    };
+    if !is_marked()? {
+        return Ok(false);
+    }
+    match pidfd_send_signal(held, Signal::KILL) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(errno) => Err(errno).with_context(|| format!("cannot kill process {pid}")),
+    }
+}
+
+/// The mark that a process carries, if it carries one, still exists, and is not somebody else's.
+fn mark_of(proc: &Path) -> Result<Option<String>> {
+    let environment = match std::fs::read(proc.join("environ")) {
+        Ok(environment) => environment,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}/environ`", proc.display())),
+    };
+    let mut marks = environment.split(|byte| *byte == 0).filter_map(|variable| {
+        let value = variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    });
+    Ok(marks.next())
+}
+
+/// The command line of a process, for display; of one that is gone already, nothing.
+fn command(proc: &Path) -> String {
+    let line = std::fs::read(proc.join("cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell with a child in a session of its own, both marked, as a daemon that forgot to drop the mark would be.
+    fn leave_behind(mark: &str) -> Result<Child> {
+        let script = "setsid sleep 1000 & echo started; wait";
+        let mut shell =
+            Command::new("sh").args(["-c", script]).env(MARK, mark).stdout(Stdio::piped()).spawn()?;
+        let mut started = [0; 8];
+        shell.stdout.as_mut().context("piped")?.read_exact(&mut started)?;
+        Ok(shell)
+    }
+
+    #[test]
+    fn a_sweep_kills_its_family_and_nobody_else() -> Result<()> {
+        let family = format!("test-{}", std::process::id());
+        let mut ours = leave_behind(&format!("{family}.1"))?;
+        let mut other = leave_behind(&format!("{family}0.1"))?;
+        let killed = sweep(&family)?;
+        assert!(killed.iter().any(|leftover| leftover.pid == ours.id()), "{killed:?}");
+        assert!(killed.iter().any(|leftover| leftover.command.ends_with("sleep 1000")), "{killed:?}");
+        assert!(!ours.wait()?.success());
+        assert!(other.try_wait()?.is_none(), "another family's process was killed");
+        assert!(sweep(&family)?.is_empty());
+        assert!(!sweep(&format!("{family}0"))?.is_empty());
+        other.wait()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! A private world for a command: its own mounts and its own processes, both gone when it ends.
+//!
+//! Nothing that is mounted here is seen by the host, and no process started here outlives the command, not even
+//! when Drover is killed: `unshare --mount --pid --fork --kill-child`. It does not know what runs inside.
+
+use crate::Rootfs;
+use anyhow::{Context, Result, ensure};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the jail's first process does. It stays, and runs the program as a child of its own: the first process of a
+/// namespace ignores SIGTERM and is to collect orphans, and few programs are made for that.
+///
+/// Parameters: root, directory, PATH (each empty for the host's); `KIND SOURCE TARGET` of each mount; `--`; the program.
+const SCRIPT: &str = r#"
+root=$1 dir=$2 path=$3
+shift 3
+while [ "$1" != -- ]; do
+    case $1 in
+        bind) mount --rbind -- "$2" "$3" ;;
+        bind-read-only) mount --bind -o ro -- "$2" "$3" ;;
+        *) mount -t "$1" -- "$2" "$3" ;;
+    esac
+    shift 3
+done
+shift
+[ -z "$path" ] || PATH=$path
+[ -z "$root" ] || unset TMPDIR
+unshare ${root:+--root="$root"} ${dir:+--wd="$dir"} -- "$@"
+exit $?
+"#;
+
+/// Where another system's programs are looked for, whatever PATH is here.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a command runs, and what it finds mounted there.
+#[derive(Clone, Debug, Default)]
+pub struct Jail {
+    /// The directory that becomes `/`; `None` keeps the host's.
+    pub root: Option<PathBuf>,
+    /// Host paths bound to paths in it, in order. A target must exist, in the jail's root or in what is bound before.
+    pub binds: Vec<Bind>,
+    /// Whether `/proc` (of the jail's own processes) and `/sys` are mounted in it.
+    pub kernel: bool,
+}
+
+/// A host path that is seen somewhere else in a jail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The path on the host.
+    pub source: PathBuf,
+    /// The path in the jail.
+    pub target: PathBuf,
+    /// Whether nothing can be changed there.
+    pub read_only: bool,
+}
+
+impl Jail {
+    /// A chroot into `root`, with proc and sys.
+    pub fn chroot(root: impl AsRef<Path>) -> Self {
+        Self { root: Some(root.as_ref().to_owned()), binds: Vec::new(), kernel: true }
+    }
+
+    /// The host itself, but with private mounts and processes.
+    pub fn host() -> Self {
+        Self { root: None, binds: Vec::new(), kernel: true }
+    }
+
+    /// Binds the host's `source` over `target` in the jail.
+    #[must_use]
+    pub fn bind(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Self {
+        self.bound(source.as_ref(), target.as_ref(), false)
+    }
+
+    /// Binds the host's `source` over `target` in the jail, where nothing can be changed; without what is mounted in it.
+    #[must_use]
+    pub fn bind_read_only(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Self {
+        self.bound(source.as_ref(), target.as_ref(), true)
+    }
+
+    fn bound(mut self, source: &Path, target: &Path, read_only: bool) -> Self {
+        self.binds.push(Bind { source: source.to_owned(), target: target.to_owned(), read_only });
+        self
+    }
+
+    /// The process that makes this jail and runs `program` with `args` in it.
+    pub(crate) fn command(&self, program: &OsStr, args: &[OsString], dir: Option<&Path>) -> Result<Command> {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--"]);
+        command.args(["sh", "-euc", SCRIPT, "jail"]);
+        command.arg(self.root.as_deref().unwrap_or(Path::new("")));
+        command.arg(dir.unwrap_or(Path::new("")));
+        command.arg(if self.root.is_some() { PATH } else { "" });
+        for (kind, source, target) in self.mounts()? {
+            command.arg(kind).arg(source).arg(target);
+        }
+        command.arg("--").arg(program).args(args);
+        Ok(command)
+    }
+
+    /// Kind, source and target, as the host sees it, of each mount.
+    fn mounts(&self) -> Result<Vec<(&'static str, PathBuf, PathBuf)>> {
+        let mut mounts = Vec::new();
+        if self.kernel {
+            mounts.push(("proc", "proc".into(), self.target(Path::new("/proc"))?));
+        }
+        if self.kernel && self.root.is_some() {
+            mounts.push(("sysfs", "sysfs".into(), self.target(Path::new("/sys"))?));
+        }
+        for (place, Bind { source, target, read_only }) in self.binds.iter().enumerate() {
+            ensure!(source.exists(), "bind `{}`: it does not exist", source.display());
+            let kind = if *read_only { "bind-read-only" } else { "bind" };
+            mounts.push((kind, source.clone(), self.bind_target(place, target)?));
+        }
+        Ok(mounts)
+    }
+
+    /// Where the target of the bind at `place` is on the host: perhaps in something that is bound before it.
+    fn bind_target(&self, place: usize, target: &Path) -> Result<PathBuf> {
+        let before = self.binds[..place].iter().enumerate().rev();
+        for (earlier, bind) in before {
+            if let Ok(rest) = target.strip_prefix(&bind.target)
+                && rest != Path::new("")
+            {
+                let source = bind.source.join(rest);
+                ensure!(
+                    source.exists(),
+                    "mount over `{}`: it does not exist; make it first",
+                    source.display()
+                );
+                return Ok(self.bind_target(earlier, &bind.target)?.join(rest));
+            }
+        }
+        self.target(target)
+    }
+
+    /// Where a path in the jail is on the host; links cannot lead out of its root.
+    fn target(&self, path: &Path) -> Result<PathBuf> {
+        let Some(root) = &self.root else {
+            ensure!(path.exists(), "mount over `{}`: it does not exist", path.display());
+            return Ok(path.to_owned());
+        };
+        let name = path.to_str().context("a path that is not UTF-8")?;
+        Rootfs::open(root)?.locate(name)?.with_context(|| {
+            format!("mount over `{name}` in `{}`: it does not exist there; make it first", root.display())
+        })
+    }
+}

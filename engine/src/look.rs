@@ -1,0 +1,130 @@
+//! Looking at the world without changing it: preconditions and dry runs.
+//!
+//! It does not know what is recorded.
+
+use crate::cx::Nobody;
+use crate::failure::{Stop, guard};
+use crate::{Cx, Graph, Interrupt, Node, Scope};
+use drover_state::{Failure, NodeId, Phase, Remedy};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long all preconditions together may take, most of which look for a file.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Somebody who looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) interrupt: Interrupt,
+    pub(crate) cache: PathBuf,
+    pub(crate) mark: String,
+    pub(crate) diagnose: fn(&Failure) -> Option<Remedy>,
+}
+
+/// A precondition that is not met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Complaint {
+    /// Which node has it.
+    pub id: NodeId,
+    /// Where the plan asks for that.
+    pub origin: String,
+    /// What is missing.
+    pub failure: Failure,
+}
+
+/// Preconditions are not met; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet(pub Vec<Complaint>);
+
+impl Look {
+    /// What this host lacks, over all selected nodes, in the plan's order. Runs in the current pool.
+    pub(crate) fn preconditions(&self, graph: &Graph, selected: &[bool]) -> Vec<Complaint> {
+        let nodes = graph.nodes().par_iter().zip(selected).filter(|(_, selected)| **selected);
+        let complaints = nodes.map_init(|| self.cx(PATIENCE), |cx, (node, _)| self.precondition(cx, node));
+        complaints.flatten().collect()
+    }
+
+    /// What this host lacks for the node. Once the run is to stop, nothing is looked at any more.
+    fn precondition(&self, cx: &Cx, node: &Node) -> Option<Complaint> {
+        if self.interrupt.level() > 0 {
+            return None;
+        }
+        match guard(Phase::Precondition, || node.step.precondition(cx)) {
+            Ok(()) | Err(Stop::Interrupted) => None,
+            Err(Stop::Failed(mut failure)) => {
+                failure.remedy = (self.diagnose)(&failure);
+                Some(Complaint { id: node.id.clone(), origin: node.origin.clone(), failure: *failure })
+            }
+        }
+    }
+
+    /// A door to the world for somebody who only looks: what is said there is not kept.
+    pub(crate) fn cx(&self, patience: Duration) -> Cx {
+        Cx::new(Scope {
+            log: PathBuf::from("/dev/null"),
+            interrupt: self.interrupt.clone(),
+            reporter: Arc::new(Nobody),
+            deadline: Instant::now() + patience,
+            cache: self.cache.clone(),
+            mark: self.mark.clone(),
+        })
+    }
+}
+
+/// Each complaint once, however many nodes have it.
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told: BTreeMap<usize, Vec<&NodeId>> = BTreeMap::new();
+        let same =
+            |one: &Failure, other: &Failure| one.message == other.message && one.causes == other.causes;
+        for complaint in &self.0 {
+            let first = self.0.iter().position(|first| same(&first.failure, &complaint.failure));
+            told.entry(first.unwrap_or_default()).or_default().push(&complaint.id);
+        }
+        f.write_str("this host is not ready; nothing was changed")?;
+        for (first, ids) in told {
+            let Failure { message, causes, .. } = &self.0[first].failure;
+            write!(
+                f,
+                "\n  {}",
+                std::iter::once(message).chain(causes).cloned().collect::<Vec<_>>().join(": ")
+            )?;
+            let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
+            match ids.as_slice() {
+                [first, second, others @ ..] if !others.is_empty() => {
+                    write!(f, " (for {first}, {second} and {} more)", others.len())?;
+                }
+                ids => write!(f, " (for {})", ids.join(" and "))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unmet {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::failure;
+
+    #[test]
+    fn a_complaint_is_told_once() {
+        let complaint = |id: &str, text: &str| Complaint {
+            id: id.into(),
+            origin: String::new(),
+            failure: failure(Phase::Precondition, &anyhow::anyhow!("no {text}").context("cannot bootstrap")),
+        };
+        let unmet = Unmet(
+            ["a", "b", "c"].iter().map(|id| complaint(id, "rsync")).chain([complaint("d", "wget")]).collect(),
+        );
+        let expected = "this host is not ready; nothing was changed\n  \
+                        cannot bootstrap: no rsync (for `a`, `b` and 1 more)\n  cannot bootstrap: no wget (for `d`)";
+        assert_eq!(unmet.to_string(), expected);
+    }
+}

@@ -1,0 +1,191 @@
+//! What came of a run: a fold over its events, and over nothing else.
+//!
+//! It does no I/O. Whether the events come from a run that is on or from a file, the report is the same.
+
+use drover_state::{Event, EventKind, Failure, NodeId, Outcome, RunId};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What came of a run, so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Which run.
+    pub run: Option<RunId>,
+    /// The plan's name.
+    pub plan: String,
+    /// The plan's file, as it was given.
+    pub source: String,
+    /// When it began.
+    pub begun: Option<Timestamp>,
+    /// When something last happened.
+    pub last: Option<Timestamp>,
+    /// How many nodes were selected.
+    pub selected: usize,
+    /// How many were recorded as done, and found so.
+    pub unchanged: usize,
+    /// How many were found done, but not by us.
+    pub adopted: usize,
+    /// How many were needed, and done.
+    pub changed: usize,
+    /// How many were recorded as done, found undone, and done again.
+    pub drifted: usize,
+    /// How often something was tried again.
+    pub retries: usize,
+    /// What failed, and why.
+    pub failed: Vec<Failed>,
+    /// What was not tried, and because of what.
+    pub blocked: Vec<Blocked>,
+    /// What was stopped before its end; the next run continues it.
+    pub interrupted: Vec<NodeId>,
+    /// What was started and has not ended: it runs, or the run was killed.
+    pub open: BTreeSet<NodeId>,
+    /// The exit code that the run ended with; none while it is on, or if it was killed.
+    pub code: Option<u8>,
+}
+
+/// A node that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Which.
+    pub node: NodeId,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// A node that was not tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Blocked {
+    /// Which.
+    pub node: NodeId,
+    /// What failed.
+    pub by: NodeId,
+}
+
+impl Report {
+    /// The report of these events, all of one run, in their order.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let mut report = Self::default();
+        events.into_iter().for_each(|event| report.add(event));
+        report
+    }
+
+    /// Takes the next event in.
+    pub fn add(&mut self, event: &Event) {
+        self.last = Some(event.at);
+        match &event.kind {
+            EventKind::RunStarted { plan, source, nodes, .. } => {
+                (self.run, self.begun, self.selected) = (Some(event.run), Some(event.at), nodes.len());
+                (self.plan, self.source) = (plan.clone(), source.clone());
+            }
+            EventKind::Started { node, .. } => {
+                self.open.insert(node.clone());
+            }
+            EventKind::Retrying { .. } => self.retries += 1,
+            EventKind::Silent { .. } => {}
+            EventKind::Finished { node, outcome, .. } => self.finish(node, outcome),
+            EventKind::RunFinished { code } => self.code = Some(*code),
+        }
+    }
+
+    fn finish(&mut self, node: &NodeId, outcome: &Outcome) {
+        self.open.remove(node);
+        match outcome {
+            Outcome::Unchanged => self.unchanged += 1,
+            Outcome::Adopted => self.adopted += 1,
+            Outcome::Changed => self.changed += 1,
+            Outcome::Drifted => self.drifted += 1,
+            Outcome::Interrupted => self.interrupted.push(node.clone()),
+            Outcome::Failed { failure } => {
+                self.failed.push(Failed { node: node.clone(), failure: (**failure).clone() });
+            }
+            Outcome::Blocked { by } => self.blocked.push(Blocked { node: node.clone(), by: by.clone() }),
+        }
+    }
+
+    /// How many nodes are done, whoever did it.
+    pub fn done(&self) -> usize {
+        self.unchanged + self.adopted + self.changed + self.drifted
+    }
+
+    /// How many nodes were neither done nor failed nor given up: the run has not come to them, or not to their end.
+    pub fn pending(&self) -> usize {
+        self.selected.saturating_sub(self.done() + self.failed.len() + self.blocked.len())
+    }
+
+    /// Whether all that was selected is done.
+    pub fn is_done(&self) -> bool {
+        self.done() == self.selected
+    }
+
+    /// The exit code that the run ends with: 130 if an interrupt kept it from its end, 1 if a step failed, else 0.
+    ///
+    /// Who knows that the interrupt was a SIGTERM says 143 instead of 130.
+    pub(crate) fn exit_code(&self, interrupted: bool) -> u8 {
+        match (interrupted && self.pending() > 0, self.failed.is_empty()) {
+            (true, _) => 130,
+            (false, false) => 1,
+            (false, true) => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::failure;
+    use drover_state::Phase;
+
+    fn events(kinds: Vec<EventKind>) -> Vec<Event> {
+        let event = |(seq, kind)| Event { run: RunId(3), seq, at: Timestamp::UNIX_EPOCH, kind };
+        (0..).zip(kinds).map(event).collect()
+    }
+
+    fn started(node: &str) -> EventKind {
+        EventKind::Started { node: node.into(), attempt: 1, reason: "it is not there".into(), diff: None }
+    }
+
+    fn finished(node: &str, outcome: Outcome) -> EventKind {
+        EventKind::Finished { node: node.into(), outcome, millis: 5 }
+    }
+
+    fn run() -> Vec<Event> {
+        let failure = Box::new(failure(Phase::Apply, &anyhow::anyhow!("no")));
+        events(vec![
+            EventKind::RunStarted {
+                plan: "pair".into(),
+                source: "pair.ron".into(),
+                nodes: ["a", "b", "c", "d", "e"].map(NodeId::from).into(),
+                pid: 7,
+            },
+            finished("a", Outcome::Unchanged),
+            started("b"),
+            started("d"),
+            finished("b", Outcome::Failed { failure }),
+            finished("c", Outcome::Blocked { by: "b".into() }),
+            finished("d", Outcome::Drifted),
+        ])
+    }
+
+    #[test]
+    fn every_event_counts() {
+        let report = Report::of(&run());
+        assert_eq!((report.selected, report.unchanged, report.drifted, report.pending()), (5, 1, 1, 1));
+        assert_eq!(report.failed[0].node, "b".into());
+        assert_eq!(report.blocked, [Blocked { node: "c".into(), by: "b".into() }]);
+        assert!(report.open.is_empty() && report.code.is_none());
+    }
+
+    #[test]
+    fn what_was_started_and_has_not_ended_is_open() {
+        let report = Report::of(&run()[..4]);
+        assert_eq!(report.open, BTreeSet::from(["b".into(), "d".into()]));
+    }
+
+    #[test]
+    fn the_exit_code_tells_an_interrupt_from_a_failure() {
+        let report = Report::of(&run());
+        assert_eq!((report.exit_code(false), report.exit_code(true)), (1, 130));
+        assert_eq!(Report::default().exit_code(true), 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! A run: preconditions first, then one coordinator that owns schedule, journal and observer, and workers that own
+//! nothing.
+//!
+//! It does not know what steps do, nor what is shown of them.
+
+mod coordinator;
+mod front;
+mod history;
+mod inbox;
+mod worker;
+
+use crate::guardian::{self, Guardian};
+use crate::look::Look;
+use crate::schedule::Schedule;
+use crate::{Graph, Interrupt, Limits, Observer, Report, Retries, Unmet, fingerprint};
+use anyhow::{Context, Result};
+use coordinator::Coordinator;
+use drover_state::{Failure, Journal, Remedy, StateDir};
+use front::Front;
+use inbox::Inbox;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+use worker::Worker;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// All nodes of the plan.
+    pub graph: &'a Graph,
+    /// Which of them are meant, as [`crate::Selection::of`] says.
+    pub selected: &'a [bool],
+    /// Where the journal is, logs go, and caches are.
+    pub state: &'a StateDir,
+    /// How.
+    pub options: &'a Options,
+}
+
+/// How a run is done.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The plan's name, for the journal.
+    pub plan: String,
+    /// The plan's file as it was given, for the journal.
+    pub source: String,
+    /// How much may go on at the same time.
+    pub limits: Limits,
+    /// By which the run is stopped.
+    pub interrupt: Interrupt,
+    /// How often, and when, failures that may pass are tried again.
+    pub retries: Retries,
+    /// Whether nothing new starts after a failure; else all goes on that does not need what failed.
+    pub fail_fast: bool,
+    /// After how much silence of a step a warning is due; the next one after twice as much.
+    pub silence: Duration,
+    /// What is known about a failure.
+    pub diagnose: fn(&Failure) -> Option<Remedy>,
+    /// The arguments with which this very program calls [`guardian::watch`]; the run's mark is added as the last one.
+    pub guardian: Vec<OsString>,
+}
+
+/// Does what is to be done, and records it in the journal. The returned report covers the whole run.
+///
+/// What a killed run of this state directory left running is killed first.
+///
+/// # Errors
+/// [`Unmet`] when preconditions are not met: nothing has been changed or recorded then. Else when the journal cannot be
+/// written: running steps have then been stopped as by a second interrupt, and the next run continues them.
+pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) -> Result<Report> {
+    let options = work.options;
+    let family = guardian::family(work.state)?;
+    if journal.was_killed() {
+        observer.swept(&guardian::sweep(&family)?);
+    }
+    let mark = guardian::mark(&family);
+    let guardian = Guardian::start(&options.guardian, &mark)?;
+    let pool = pool(options.limits.jobs)?;
+    let look = Look {
+        interrupt: options.interrupt.clone(),
+        cache: work.state.cache(),
+        mark: mark.clone(),
+        diagnose: options.diagnose,
+    };
+    let complaints = pool.install(|| look.preconditions(work.graph, work.selected));
+    if !complaints.is_empty() {
+        guardian.dismiss()?;
+        return Err(Unmet(complaints).into());
+    }
+    let report = within(&pool, work, mark, journal, observer);
+    // Whatever was killed may have left something that was out of reach: that is what the guardian is for.
+    let unhurt = report.is_ok() && !options.interrupt.stops_commands();
+    let gone = if unhurt { guardian.dismiss() } else { guardian.avenge() };
+    let report = report?;
+    gone?;
+    Ok(report)
+}
+
+fn within(
+    pool: &ThreadPool,
+    work: &Work<'_>,
+    mark: String,
+    journal: &mut Journal,
+    observer: &mut dyn Observer,
+) -> Result<Report> {
+    let nodes = work.graph.nodes();
+    let prints: Vec<_> =
+        pool.install(|| nodes.par_iter().map(|node| fingerprint(node.step.as_ref())).collect());
+    let records: Vec<_> = nodes.iter().map(|node| journal.node(&node.id).cloned()).collect();
+    let schedule = Schedule::new(work.graph, work.selected, &work.options.limits, |node| {
+        let recorded = records[node].as_ref().and_then(|record| record.millis).map(Duration::from_millis);
+        recorded.unwrap_or_else(|| nodes[node].step.estimate())
+    });
+    let chosen = (0..nodes.len()).filter(|node| work.selected[*node]);
+    let chosen = chosen.map(|node| (nodes[node].id.clone(), prints[node])).collect();
+    let begun = journal.begin_run(&work.options.plan, &work.options.source, chosen)?;
+    let worker = Worker { work, run: begun.run, records, prints, mark, inbox: Arc::new(Inbox::new()) };
+    let front = Front::new(work.graph, work.selected, work.options.limits.jobs.max(1));
+    let mut coordinator = Coordinator::new(&worker, &front, schedule, journal, observer);
+    coordinator.tell(&begun);
+    pool.in_place_scope(|scope| coordinator.coordinate(scope));
+    coordinator.conclude()
+}
+
+/// A pool of our own: workers wait for child processes, which nobody else's work should have to wait for.
+///
+/// As many workers apply as there are jobs, and as many more check, so that neither waits for the other.
+pub(crate) fn pool(jobs: usize) -> Result<ThreadPool> {
+    let builder = ThreadPoolBuilder::new().num_threads(jobs.max(1) * 2);
+    builder.thread_name(|number| format!("worker {number}")).build().context("cannot start workers")
+}

@@ -1,0 +1,134 @@
+//! What a worker does with a node, and what it says of it to the coordinator.
+//!
+//! It owns nothing, and does not know the schedule, the journal, or what else is going on.
+
+use crate::failure::Stop;
+use crate::run::front::Front;
+use crate::run::inbox::{Inbox, Voice};
+use crate::{Check, Cx, Node, Scope, Work, run_step};
+use drover_state::{Failure, NodeRecord, RunId};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a worker says to the coordinator.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A node was checked.
+    Checked { node: usize, answer: Result<Check, Stop>, took: Duration },
+    /// An attempt failed and is made again after the delay.
+    Retrying { node: usize, class: String, message: String, delay: Duration },
+    /// A node was applied.
+    Applied { node: usize, answer: Result<(), Stop>, took: Duration },
+}
+
+/// All that workers share, for reading only.
+#[derive(Debug)]
+pub(crate) struct Worker<'a> {
+    pub(crate) work: &'a Work<'a>,
+    pub(crate) run: RunId,
+    /// What was recorded of each node before this run.
+    pub(crate) records: Vec<Option<NodeRecord>>,
+    /// The fingerprint of each node's step.
+    pub(crate) prints: Vec<u64>,
+    pub(crate) mark: String,
+    pub(crate) inbox: Arc<Inbox<Message>>,
+}
+
+impl Worker<'_> {
+    /// Checks nodes until there is none left. Once the run is to stop, nothing is looked at any more.
+    pub(crate) fn check<'s>(&'s self, front: &'s Front<'_>, scope: &rayon::Scope<'s>) {
+        while let Some(node) = front.next() {
+            let begun = Instant::now();
+            let answer = match self.work.options.interrupt.level() {
+                0 => self.ask(node),
+                _ => Err(Stop::Interrupted),
+            };
+            let is_done = answer == Ok(Check::Satisfied);
+            self.inbox.post(Message::Checked { node, answer, took: begun.elapsed() }, false);
+            // Only after that, so that the coordinator hears of nodes in an order in which they can be done.
+            for _ in 0..if is_done { front.pass(node) } else { 0 } {
+                scope.spawn(|scope| self.check(front, scope));
+            }
+        }
+        self.inbox.wake();
+    }
+
+    /// Is the node done already?
+    fn ask(&self, node: usize) -> Result<Check, Stop> {
+        let log = self.log(node);
+        let answer = run_step::check(self.node(node).step.as_ref(), &self.cx(node, &log));
+        answer.map_err(|stop| self.complete(stop, log))
+    }
+
+    /// Applies a node whose start is recorded.
+    pub(crate) fn apply(&self, node: usize) {
+        let begun = Instant::now();
+        let log = self.log(node);
+        let mut retry = 0;
+        let again = |failure: &Failure| {
+            retry += 1;
+            self.wait_to_retry(node, failure, retry - 1)
+        };
+        let answer = run_step::apply(self.node(node).step.as_ref(), || self.cx(node, &log), again);
+        let answer = answer.map_err(|stop| self.complete(stop, log));
+        self.inbox.post(Message::Applied { node, answer, took: begun.elapsed() }, true);
+    }
+
+    fn node(&self, node: usize) -> &Node {
+        &self.work.graph.nodes()[node]
+    }
+
+    /// Where the output of this run's attempt at the node goes.
+    fn log(&self, node: usize) -> PathBuf {
+        self.work.state.log(self.run, &self.node(node).id, self.attempt(node))
+    }
+
+    /// The number of this run's attempt at the node, over all runs.
+    pub(crate) fn attempt(&self, node: usize) -> u32 {
+        self.records[node].as_ref().map_or(0, |record| record.attempts) + 1
+    }
+
+    fn cx(&self, node: usize, log: &Path) -> Cx {
+        Cx::new(Scope {
+            log: log.to_owned(),
+            interrupt: self.work.options.interrupt.clone(),
+            reporter: Arc::new(Voice { inbox: Arc::clone(&self.inbox), node }),
+            deadline: Instant::now() + self.node(node).step.timeout(),
+            cache: self.work.state.cache(),
+            mark: self.mark.clone(),
+        })
+    }
+
+    /// Adds to a failure what the step does not know of it.
+    fn complete(&self, stop: Stop, log: PathBuf) -> Stop {
+        match stop {
+            Stop::Interrupted => Stop::Interrupted,
+            Stop::Failed(mut failure) => {
+                failure.log = log.exists().then_some(log);
+                failure.remedy = (self.work.options.diagnose)(&failure);
+                Stop::Failed(failure)
+            }
+        }
+    }
+
+    /// Waits until it is time for retry number `retry`. Returns false at once if another attempt would not help, and
+    /// early when the run is to stop: a retry would be something new.
+    fn wait_to_retry(&self, node: usize, failure: &Failure, retry: u32) -> bool {
+        let options = self.work.options;
+        let transient = (options.diagnose)(failure).filter(|remedy| remedy.transient);
+        let Some(remedy) = transient.filter(|_| retry < options.retries.count) else { return false };
+        let delay = options.retries.delay(retry);
+        let message = failure.message.clone();
+        self.inbox.post(Message::Retrying { node, class: remedy.class, message, delay }, true);
+        let until = Instant::now() + delay;
+        while options.interrupt.level() == 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+        false
+    }
+}

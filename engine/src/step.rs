@@ -1,0 +1,73 @@
+//! The step: a typed unit of work, in four parts.
+//!
+//! It does not know when it runs nor what runs beside it.
+
+use crate::{Check, Claim, Cx, Need, Resource};
+use anyhow::{Result, bail};
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// A typed unit of work.
+///
+/// `precondition` and `check` only read. `apply` may be killed anywhere and called again. What strings the four
+/// together is `run_step`, and nothing else is.
+pub trait Step: Debug + Send + Sync {
+    /// The progress line: what is being done, as in "define the domain jenkins-debian12-arm64".
+    fn title(&self) -> String;
+
+    /// What must be there first.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// What is there afterwards.
+    fn provides(&self) -> Vec<Resource> {
+        Vec::new()
+    }
+
+    /// What it holds a share of while it runs.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    /// How long it takes when nothing is known from earlier runs.
+    fn estimate(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// How long one attempt may take before it is stopped.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    /// Can this host ever do it? Reads only; concerns the host, never another step's product.
+    ///
+    /// # Errors
+    /// Says what is missing, and names the command that mends it.
+    fn precondition(&self, _cx: &Cx) -> Result<()> {
+        Ok(())
+    }
+
+    /// Is it done already? Reads only.
+    ///
+    /// # Errors
+    /// When that cannot be found out. While an earlier step's product is absent, the answer is `Needed`.
+    fn check(&self, cx: &Cx) -> Result<Check>;
+
+    /// Does it. May be killed anywhere and called again.
+    ///
+    /// # Errors
+    /// When it could not be done.
+    fn apply(&self, cx: &Cx) -> Result<()>;
+
+    /// Proves it. By default: `check` finds nothing left to do.
+    ///
+    /// # Errors
+    /// When it cannot be proved.
+    fn verify(&self, cx: &Cx) -> Result<()> {
+        match self.check(cx)? {
+            Check::Satisfied => Ok(()),
+            Check::Needed { reason, .. } => bail!("done, and yet {reason}"),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Failures: whom they stop, what is tried again, and what is told of them.
+
+use crate::farm::Farm;
+use crate::guardian::run_in_a_child;
+use anyhow::{Context, Result};
+use drover_engine::Unmet;
+use drover_state::{EventKind, Phase};
+use std::time::Duration;
+
+#[test]
+fn a_failure_stops_what_needs_it_and_nothing_else() -> Result<()> {
+    let farm = Farm::new()?;
+    let (report, seen) = farm.run("a b:a=fail c:b d:a e:c f:d")?;
+    assert_eq!(seen.outcomes(), "a changed, b failed, c blocked by b, d changed, e blocked by b, f changed");
+    assert_eq!(report.code, Some(1));
+    let failure = seen.failure("b").context("b failed")?;
+    assert_eq!((failure.phase, failure.message.as_str()), (Phase::Apply, "cannot write"));
+    assert_eq!(failure.status.as_deref(), Some("exit status 3"));
+    assert_eq!(failure.tail, ["broken"]);
+    let log = std::fs::read_to_string(failure.log.as_ref().context("it has a log")?)?;
+    assert!(log.contains("\nbroken\n"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn what_failed_is_done_by_the_next_run() -> Result<()> {
+    let farm = Farm::new()?;
+    farm.run("a b:a=fail c:b")?;
+    let (report, seen) = farm.run("a b:a c:b")?;
+    assert_eq!(seen.outcomes(), "a unchanged, b changed, c changed");
+    assert_eq!(report.code, Some(0));
+    Ok(())
+}
+
+#[test]
+fn every_way_to_fail_is_a_failure() -> Result<()> {
+    let farm = Farm::new()?;
+    let (report, seen) = farm.run("a=panic b=idle c=blind d=late e")?;
+    assert_eq!((report.failed.len(), report.changed), (4, 1));
+    let told = |id| seen.failure(id).map(|failure| (failure.phase, failure.message.as_str()));
+    assert_eq!(told("a"), Some((Phase::Apply, "step panicked, which is a fault of drover: what now")));
+    assert_eq!(told("b"), Some((Phase::Verify, "done, and yet b does not exist")));
+    assert_eq!(told("c"), Some((Phase::Check, "cannot look")));
+    let status = seen.failure("d").and_then(|failure| failure.status.as_deref());
+    assert!(status.is_some_and(|status| status.starts_with("stopped after 0.")), "{status:?}");
+    Ok(())
+}
+
+#[test]
+fn only_what_may_pass_is_tried_again() -> Result<()> {
+    let farm = Farm::new()?;
+    let (report, seen) = farm.run("a=flaky b=busy c=fail")?;
+    let retries = |id: &str| {
+        let is_retry =
+            |kind: &EventKind| matches!(kind, EventKind::Retrying { node, .. } if node.as_str() == id);
+        seen.events.iter().filter(|event| is_retry(&event.kind)).count()
+    };
+    assert_eq!((retries("a"), retries("b"), retries("c")), (2, 3, 0));
+    assert_eq!((report.changed, report.failed.len()), (1, 2));
+    let remedy = seen.failure("b").and_then(|failure| failure.remedy.as_ref()).context("b has a remedy")?;
+    assert_eq!(remedy.class, "mirror-busy");
+    Ok(())
+}
+
+#[test]
+fn preconditions_are_told_all_at_once_and_before_anything() -> Result<()> {
+    let farm = Farm::new()?;
+    let error = farm.run("a b:a=unready c=unready").map(drop).expect_err("this host is not ready");
+    let unmet = error.downcast_ref::<Unmet>().context("the error is typed")?;
+    assert_eq!(unmet.0.iter().map(|complaint| complaint.id.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    assert!(
+        error.to_string().ends_with("`toys` is not installed; `apt-get install toys` (for `b` and `c`)"),
+        "{error}"
+    );
+    assert!(farm.files()?.is_empty());
+    assert_eq!(farm.state()?.runs()?, []);
+    Ok(())
+}
+
+#[test]
+fn silence_is_told() -> Result<()> {
+    let mut farm = Farm::new()?;
+    farm.silence = Duration::from_millis(150);
+    let (_, seen) = farm.run("a=nap b")?;
+    let silent = |event: &&drover_state::Event| matches!(&event.kind, EventKind::Silent { node, .. } if node.as_str() == "a");
+    let count = seen.events.iter().filter(silent).count();
+    assert!((1..=3).contains(&count), "{count}");
+    Ok(())
+}
+
+/// On a full disk, nothing more can be recorded: so nothing more is started, and the run ends.
+#[test]
+fn a_journal_that_cannot_be_written_ends_the_run() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let others = (0..99).map(|number| format!(" n{number}:a")).collect::<String>();
+    let run = run_in_a_child(scratch.path(), &format!("a=fill{others}"))?;
+    let program = run.get_program().to_str().context("its name is text")?;
+    let arguments = run.get_args().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let script = format!(
+        "mount -t tmpfs -o size=4m none {root} && cd {root}; {program} {arguments}; echo code $?; ls tree | wc -l; \
+         rm tree/fill; DROVER_TEST_PLAN='a{others}' {program} {arguments}; echo code $?; ls tree | wc -l",
+        root = scratch.path().display()
+    );
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+    shell.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output()?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        String::from_utf8_lossy(&output.stderr).to_lowercase().contains("no space left on device"),
+        "{output:?}"
+    );
+    let lines: Vec<_> =
+        told.lines().filter(|line| line.starts_with("code") || line.parse::<u32>().is_ok()).collect();
+    assert_eq!(lines, ["code 101", "2", "code 0", "100"], "{told}");
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What a step is given, for tests that run commands.
+
+use anyhow::{Context, Result};
+use drover_engine::{Cmd, CommandError, Cx, Interrupt, Reporter, Scope};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// All that was reported.
+#[derive(Default)]
+pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
+
+impl Reporter for Lines {
+    fn line(&self, line: &str) {
+        self.0.lock().expect("no reporter panics").push(line.to_owned());
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        self.line(&format!("{done}/{total}"));
+    }
+}
+
+/// An attempt at a step, in a directory of its own.
+pub(crate) struct Attempt {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) cx: Cx,
+}
+
+impl Attempt {
+    pub(crate) fn new(timeout: Duration) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let lines = Arc::new(Lines::default());
+        let interrupt = Interrupt::default();
+        let cx = Cx::new(Scope {
+            log: dir.path().join("logs/1.log"),
+            interrupt: interrupt.clone(),
+            reporter: lines.clone(),
+            deadline: Instant::now() + timeout,
+            cache: dir.path().join("cache"),
+            mark: format!("commands-{}", std::process::id()),
+        });
+        Ok(Self { dir, lines, interrupt, cx })
+    }
+
+    pub(crate) fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.dir.path().join("logs/1.log"))?)
+    }
+
+    /// Raises the interrupt to this level after a while.
+    pub(crate) fn interrupt(&self, level: u8, after: Duration) {
+        let interrupt = self.interrupt.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(after);
+            while interrupt.level() < level {
+                interrupt.raise();
+            }
+        });
+    }
+}
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+pub(crate) fn sh(script: &str) -> Cmd {
+    Cmd::new("sh").args(["-c", script])
+}
+
+pub(crate) fn command_error(error: &anyhow::Error) -> Result<&CommandError> {
+    error.downcast_ref().context("a CommandError")
+}
+
+/// Whether any process has `word` as an argument of its own.
+pub(crate) fn somebody_runs(word: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("a process file system");
+    processes.flatten().any(|process| {
+        let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        arguments.split(|&byte| byte == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+pub(crate) fn ends_soon(word: &str) -> bool {
+    let until = Instant::now() + Duration::from_secs(5);
+    while somebody_runs(word) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    !somebody_runs(word)
+}
