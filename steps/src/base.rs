@@ -1,0 +1,45 @@
+//! A base system: what a bootstrap makes, once for all containers of one release and architecture.
+
+use crate::architecture::Architecture;
+use crate::farm::Farm;
+use crate::release::Release;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A base system.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The distribution and its release.
+    pub release: &'static Release,
+    /// The processor architecture.
+    pub arch: Architecture,
+    /// The mirror, if the plan names one; else the host's own.
+    pub mirror: Option<String>,
+    /// The farm that it is made for.
+    pub farm: Arc<Farm>,
+}
+
+impl Base {
+    /// Its name in node ids, such as `debian-bookworm-arm64`.
+    pub fn id(&self) -> String {
+        format!("{}-{}-{}", self.release.distribution, self.release.code_name, self.arch.debian())
+    }
+
+    /// Where the template of `lxc-create` looks for it.
+    pub fn rootfs(&self) -> PathBuf {
+        let directory = self.farm.lxc_cache.join(self.release.distribution.to_string());
+        directory.join(format!("rootfs-{}-{}", self.release.code_name, self.arch.debian()))
+    }
+
+    /// Where it is built, before it is complete; beside [`Base::rootfs`], so that one rename completes it.
+    pub fn partial(&self) -> PathBuf {
+        let mut name = self.rootfs().into_os_string();
+        name.push(".partial");
+        name.into()
+    }
+
+    /// Whether this host runs it under an emulator.
+    pub fn is_emulated(&self) -> bool {
+        !self.arch.runs_on(Architecture::host())
+    }
+}

@@ -1,0 +1,121 @@
+//! What is known of a base system while it is being made: beside its tree, never in it.
+//!
+//! A mark says that something is complete, and for which manifest: with another one it says nothing. Marks are written last,
+//! at once, and after what they speak of is on the disk.
+
+use super::manifest::Manifest;
+use super::seal;
+use crate::base::Base;
+use crate::resource::STAGE;
+use anyhow::{Context, Result};
+use drover_engine::{Check, HostFile, Resource};
+use std::fs;
+use std::path::PathBuf;
+
+/// The directory beside the partial tree.
+pub(super) fn directory(base: &Base) -> PathBuf {
+    let mut name = base.partial().into_os_string();
+    name.push(".d");
+    name.into()
+}
+
+/// The resource of a complete stage.
+pub(super) fn stage(base: &Base, stage: &str) -> Resource {
+    Resource::new(STAGE, format!("{stage} of {}", base.id()))
+}
+
+/// The packages of the system, once they are known.
+pub(super) fn manifest(base: &Base) -> Result<Option<Manifest>> {
+    let file = HostFile::new(directory(base).join("manifest"));
+    file.read()?.map(|text| Manifest::parse(&text)).transpose()
+}
+
+/// The packages of the system, which an earlier stage found.
+pub(super) fn known_manifest(base: &Base) -> Result<Manifest> {
+    manifest(base)?
+        .with_context(|| format!("the packages of {} are not known: resolve them first", base.id()))
+}
+
+/// Keeps the packages of the system, and `available`, their paragraphs in the index.
+pub(super) fn keep(base: &Base, manifest: &Manifest, available: &str) -> Result<()> {
+    HostFile::new(directory(base).join("available")).write(available)?;
+    HostFile::new(directory(base).join("manifest")).write(&manifest.text())
+}
+
+/// The paragraphs of the packages in their index.
+pub(super) fn available(base: &Base) -> Result<String> {
+    let file = HostFile::new(directory(base).join("available"));
+    file.read()?
+        .with_context(|| format!("`{}` is missing: resolve the packages again", file.path().display()))
+}
+
+/// Whether something is complete, for this manifest.
+pub(super) fn is_marked(base: &Base, mark: &str, manifest: &Manifest) -> Result<bool> {
+    Ok(file(base, mark).read()?.is_some_and(|text| text.trim_end() == manifest.digest()))
+}
+
+/// Says that something is complete, once it is on the disk.
+pub(super) fn mark(base: &Base, mark: &str, manifest: &Manifest) -> Result<()> {
+    let partial = base.partial();
+    let directory = fs::File::open(&partial).with_context(|| format!("open `{}`", partial.display()))?;
+    rustix::fs::syncfs(&directory).with_context(|| format!("write `{}` to the disk", partial.display()))?;
+    file(base, mark).write(&format!("{}\n", manifest.digest()))
+}
+
+/// Notes that from now on the tree is changed without waiting for the disk each time: until the next mark, only while the
+/// machine stays up is what it holds what was written.
+pub(super) fn trust_memory(base: &Base) -> Result<()> {
+    boot_file(base).write(&boot_id()?)
+}
+
+/// Whether the machine went down before what was written without waiting was on the disk.
+fn is_doubtful(base: &Base, manifest: &Manifest) -> Result<bool> {
+    let Some(then) = boot_file(base).read()? else { return Ok(false) };
+    Ok(then != boot_id()? && !is_marked(base, "configure", manifest)?)
+}
+
+fn boot_file(base: &Base) -> HostFile {
+    HostFile::new(directory(base).join("boot.done"))
+}
+
+/// What the kernel calls the time since the machine came up.
+fn boot_id() -> Result<String> {
+    let file = "/proc/sys/kernel/random/boot_id";
+    fs::read_to_string(file).with_context(|| format!("read `{file}`"))
+}
+
+/// Forgets all marks: the tree is about to be made anew.
+pub(super) fn unmark_all(base: &Base) -> Result<()> {
+    let directory = directory(base);
+    for entry in fs::read_dir(&directory).with_context(|| format!("read `{}`", directory.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "done") {
+            fs::remove_file(&path).with_context(|| format!("remove `{}`", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn file(base: &Base, mark: &str) -> HostFile {
+    HostFile::new(directory(base).join(format!("{mark}.done")))
+}
+
+/// Whether a stage that leaves a mark is needed.
+pub(super) fn check(base: &Base, stage: &str) -> Result<Check> {
+    if seal::is_complete(base)? {
+        return Ok(Check::Satisfied);
+    }
+    let Some(manifest) = manifest(base)? else {
+        return Ok(Check::needed(format!("the packages of {} are not known yet", base.id())));
+    };
+    let partial = base.partial();
+    if is_doubtful(base, &manifest)? {
+        let reason =
+            format!("the machine went down while `{}` was configured: it starts over", partial.display());
+        return Ok(Check::needed(reason));
+    }
+    Ok(match is_marked(base, stage, &manifest)? {
+        true => Check::Satisfied,
+        false => Check::needed(format!("`{}` has not been through {stage}", partial.display())),
+    })
+}

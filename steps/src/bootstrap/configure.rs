@@ -1,0 +1,74 @@
+//! The stage `configure`: the system's own dpkg installs all packages, in the order of debootstrap's second stage.
+//!
+//! dpkg keeps durable state, so a configuration that was killed goes on where it was: what is in the wanted state already is
+//! left alone, and what was caught half-way is done again. How it is done is in `second_stage`.
+
+use super::checkpoint::{self, known_manifest, mark, stage};
+use super::second_stage::SecondStage;
+use crate::archives;
+use crate::base::Base;
+use crate::guest::emulate::Guest;
+use crate::resource::EMULATION;
+use crate::step::FarmStep;
+use crate::tree;
+use anyhow::Result;
+use drover_engine::{Check, Claim, Cx, Need, Resource, Rootfs};
+use std::time::Duration;
+
+/// See the manual of the bootstrap.
+#[derive(Debug)]
+pub(super) struct Configure;
+
+impl FarmStep<Base> for Configure {
+    fn title(&self, at: &Base) -> String {
+        match at.is_emulated() {
+            true => format!("configure {}, emulated", at.id()),
+            false => format!("configure {}", at.id()),
+        }
+    }
+
+    fn needs(&self, at: &Base) -> Vec<Need> {
+        let emulation = Resource::new(EMULATION, at.arch.debian());
+        vec![Need::Must(stage(at, "unpack")), Need::IfAny(emulation)]
+    }
+
+    fn provides(&self, at: &Base) -> Vec<Resource> {
+        vec![stage(at, "configure")]
+    }
+
+    fn claims(&self, at: &Base) -> Vec<Claim> {
+        let mut claims = vec![Claim::lock(at.id())];
+        if at.is_emulated() {
+            claims.push(Claim::shares("emulation", 1));
+        }
+        claims
+    }
+
+    fn estimate(&self, at: &Base) -> Duration {
+        Duration::from_secs(if at.is_emulated() { 200 } else { 20 })
+    }
+
+    fn timeout(&self, at: &Base) -> Duration {
+        Duration::from_secs(if at.is_emulated() { 4800 } else { 600 })
+    }
+
+    fn check(&self, _cx: &Cx, at: &Base) -> Result<Check> {
+        checkpoint::check(at, "configure")
+    }
+
+    fn apply(&self, cx: &Cx, at: &Base) -> Result<()> {
+        let manifest = known_manifest(at)?;
+        archives::prove(cx, &manifest.debs())?;
+        checkpoint::trust_memory(at)?;
+        let root = at.partial();
+        let tmp = cx.cache(&format!("tmp/{}", at.id()));
+        tree::remove(cx, &tmp)?;
+        let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?;
+        let rootfs = Rootfs::open(&root)?;
+        let ended = SecondStage { cx, base: at, manifest: &manifest, guest, rootfs }.run();
+        cx.keep_log(&root.join("var/log/dpkg.log"))?;
+        ended?;
+        tree::remove(cx, &tmp)?;
+        mark(at, "configure", &manifest)
+    }
+}

@@ -1,0 +1,116 @@
+//! Whether a mirror hosts a release for an architecture: what its signed Release file says, before anything runs.
+//!
+//! A mirror that cannot be asked is no reason to give up here: that may pass, and the stage `resolve` asks again.
+
+use crate::base::Base;
+use crate::deb822::paragraphs;
+use crate::mirror::{Archive, Mirror};
+use anyhow::{Context, Result, bail};
+use drover_engine::{Cmd, Cx};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Ends well unless the mirror says that it does not host the release for that architecture.
+pub(super) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
+    let mirror = Mirror::of(base)?;
+    let archive = &mirror.main;
+    if !archive.uri.starts_with("http") || !Path::new(base.release.keyring).exists() {
+        // apt itself will tell, once it has the keys.
+        return Ok(());
+    }
+    let directory = tempfile::tempdir().context("make a temporary directory")?;
+    let Some(signed) = download(cx, archive, directory.path())? else { return Ok(()) };
+    let text = verified(cx, &signed, base.release.keyring).with_context(|| {
+        format!(
+            "the Release file of `{}` at the mirror `{}` is not signed as it should be",
+            archive.suite, archive.uri
+        )
+    })?;
+    ensure_listed(&text, archive, base.arch.debian())
+}
+
+/// The signed Release file; `None` if the mirror cannot be asked now.
+fn download(cx: &Cx, archive: &Archive, directory: &Path) -> Result<Option<PathBuf>> {
+    let file = directory.join("InRelease");
+    let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);
+    // Its own directory keeps the sandbox of apt's downloads out, which could not write there.
+    let command = Cmd::new("/usr/lib/apt/apt-helper").args(["-o", "APT::Sandbox::User=root"]);
+    let command =
+        command.args(["-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0", "download-file", &uri]);
+    let ended = cx.probe(&command.arg(&file))?;
+    if ended.status.success() {
+        return Ok(Some(file));
+    }
+    let said = ended.stderr + &ended.stdout;
+    if let Some(answer) = refusal(&said) {
+        bail!(
+            "the mirror `{}` does not host `{}` (`{answer}` for {uri}): releases that are no longer supported move to the \
+             distribution's archive; name a mirror that has it in the plan, as in `mirror: \"http://...\"`",
+            archive.uri,
+            archive.suite
+        );
+    }
+    cx.note(&format!("cannot ask the mirror `{}` what it hosts: {}", archive.uri, said.trim()));
+    Ok(None)
+}
+
+/// What the mirror answers, if it is one that asking again will not change: `404  Not Found`.
+fn refusal(said: &str) -> Option<&str> {
+    let answers = said.lines().map(|line| line.split(" [IP:").next().unwrap_or(line).trim());
+    answers
+        .into_iter()
+        .find(|answer| ["400 ", "403 ", "404 ", "410 "].iter().any(|code| answer.starts_with(code)))
+}
+
+/// The text that is signed, if the signature is right.
+fn verified(cx: &Cx, signed: &Path, keyring: &str) -> Result<String> {
+    let plain = signed.with_file_name("Release");
+    let command =
+        Cmd::new("gpgv").args(["--quiet", "--keyring", keyring, "--output"]).arg(&plain).arg(signed);
+    let ended = cx.probe(&command)?;
+    if !ended.status.success() {
+        bail!("{}", ended.stderr.trim());
+    }
+    fs::read_to_string(&plain).with_context(|| format!("read `{}`", plain.display()))
+}
+
+fn ensure_listed(release: &str, archive: &Archive, arch: &str) -> Result<()> {
+    let paragraph = paragraphs(release).next().context("the Release file is empty")?;
+    let start = format!("main/binary-{arch}/Packages");
+    if paragraph.words("SHA256").any(|word| word.starts_with(&start)) {
+        return Ok(());
+    }
+    let hosted: Vec<_> = paragraph.words("Architectures").filter(|&arch| arch != "all").collect();
+    bail!(
+        "the mirror `{}` has no `main/binary-{arch}` of `{}`, it hosts {}: name a mirror that hosts {arch} in the plan, \
+         as in `mirror: \"http://...\"`",
+        archive.uri,
+        archive.suite,
+        hosted.join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_from_a_mirror_that_cannot_be_reached() {
+        let said =
+            |line: &str| format!("Err:1 http://m.example/dists/x/InRelease\n  {line} [IP: 192.0.2.1 80]\n");
+        assert_eq!(refusal(&said("404  Not Found")), Some("404  Not Found"));
+        assert_eq!(refusal(&said("Connection failed")), None);
+        assert_eq!(refusal(&said("503  Service Unavailable")), None);
+    }
+
+    #[test]
+    fn an_architecture_without_packages_is_told_with_those_that_are_there() {
+        let release =
+            "Suite: x\nArchitectures: all amd64 mips\nSHA256:\n 00 12 main/binary-amd64/Packages.xz\n";
+        let uri = "http://m.example".to_owned();
+        let archive = Archive { uri, suite: "bookworm".to_owned(), of_host: false };
+        assert!(ensure_listed(release, &archive, "amd64").is_ok());
+        let error = ensure_listed(release, &archive, "mips").expect_err("no packages").to_string();
+        assert!(error.contains("main/binary-mips") && error.contains("hosts amd64 mips"), "{error}");
+    }
+}

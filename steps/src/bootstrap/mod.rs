@@ -1,0 +1,54 @@
+//! # Bootstrap
+//! Makes the base system of a container's release and architecture, once for all containers that use it, where
+//! `lxc-create -t debian` looks for it: `/var/cache/lxc/debian/rootfs-RELEASE-ARCH`.
+//!
+//! ```ron
+//! Bootstrap
+//! ```
+//!
+//! It has no options: release, architecture and `mirror` are the container's. Without a mirror in the plan, the one that
+//! the host's own apt sources name is used. The packages are those of `debootstrap --variant=minbase` with the list of
+//! the template `lxc-debian`.
+//!
+//! A chain of five steps, each of which goes on where it was interrupted:
+//!
+//! - `resolve`: apt reads the mirror's signed indexes and says which packages make the system;
+//! - `fetch`: apt downloads and verifies what is not there yet; all architectures share one directory;
+//! - `unpack`: the required packages are extracted, by programs of the host;
+//! - `configure`: the system's own dpkg installs all packages, under an emulator where the architecture is not the host's;
+//!   killed at one package it goes on at the next;
+//! - `seal`: `/bin/true` and `sshd -t` are run in it, and one rename makes it a base system.
+//!
+//! Until then it stands in `rootfs-RELEASE-ARCH.partial`, with what is known of it in `rootfs-RELEASE-ARCH.partial.d`.
+//! A base system that is there already is left as it is, provided that it is complete.
+
+mod checkpoint;
+mod configure;
+mod fetch;
+mod hosting;
+mod manifest;
+mod package_set;
+mod place;
+mod resolve;
+mod seal;
+mod second_stage;
+mod unpack;
+
+use crate::base::Base;
+use crate::step::FarmStep;
+use std::sync::Arc;
+
+pub(crate) use resolve::deb;
+
+/// The chain of steps that makes a base system, each with its name in node ids, in order.
+///
+/// The last one provides the resource `base` with the name [`Base::id`].
+pub fn chain() -> Vec<(&'static str, Arc<dyn FarmStep<Base>>)> {
+    vec![
+        ("resolve", Arc::new(resolve::Resolve)),
+        ("fetch", Arc::new(fetch::Fetch)),
+        ("unpack", Arc::new(unpack::Unpack)),
+        ("configure", Arc::new(configure::Configure)),
+        ("seal", Arc::new(seal::Seal)),
+    ]
+}

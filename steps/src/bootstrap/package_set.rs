@@ -1,0 +1,38 @@
+//! Which packages a base system is asked to have; what they depend on is for `resolve` to find.
+
+use crate::release::Release;
+
+/// The list of the template `lxc-debian`: what a container needs beyond a minimal system.
+pub(super) const TEMPLATE: &[&str] = &[
+    "init",
+    "ifupdown",
+    "locales",
+    "ca-certificates",
+    "dialog",
+    "isc-dhcp-client",
+    "netbase",
+    "net-tools",
+    "iproute2",
+    "openssh-server",
+    "apt-transport-https",
+];
+
+/// What `debootstrap --variant=minbase` adds to the packages of priority `required`.
+pub(super) const MINBASE: &[&str] = &["apt"];
+
+/// What debootstrap counts among the required packages beyond their priority: systems of bookworm are merged from the start,
+/// and a package says so.
+pub(super) fn also_required(release: &Release) -> &'static [&'static str] {
+    match release.code_name {
+        "bookworm" => &["usr-is-merged"],
+        _ => &[],
+    }
+}
+
+/// What debootstrap never takes as a dependency: the conversion of a system that is not merged.
+pub(super) fn never(release: &Release) -> &'static [&'static str] {
+    match release.code_name {
+        "bookworm" => &["usrmerge"],
+        _ => &[],
+    }
+}

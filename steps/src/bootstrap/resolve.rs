@@ -1,0 +1,150 @@
+//! The stage `resolve`: which packages make the system, by the mirror's signed indexes.
+//!
+//! Names follow debootstrap's rule, so that the set is the same; apt then proves that they fit together and may add what the
+//! rule misses. It does not download packages.
+
+use super::checkpoint::{self, keep, stage};
+use super::manifest::Manifest;
+use super::{hosting, package_set, seal};
+use crate::apt::{Apt, Setup};
+use crate::archives::{Deb, MIRROR};
+use crate::base::Base;
+use crate::deb822::Paragraph;
+use crate::mirror::Mirror;
+use crate::package_index::{PackageIndex, file_name};
+use crate::resource::PACKAGES;
+use crate::step::FarmStep;
+use anyhow::{Context, Result, bail, ensure};
+use drover_engine::{Check, Claim, Cx, Need, Resource};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// See the manual of the bootstrap.
+#[derive(Debug)]
+pub(super) struct Resolve;
+
+impl FarmStep<Base> for Resolve {
+    fn title(&self, at: &Base) -> String {
+        format!("resolve the packages of {}", at.id())
+    }
+
+    fn needs(&self, _at: &Base) -> Vec<Need> {
+        vec![Need::IfAny(Resource::new(PACKAGES, "host"))]
+    }
+
+    fn provides(&self, at: &Base) -> Vec<Resource> {
+        vec![stage(at, "resolve")]
+    }
+
+    fn claims(&self, _at: &Base) -> Vec<Claim> {
+        vec![Claim::shares(MIRROR, 1)]
+    }
+
+    fn estimate(&self, _at: &Base) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn precondition(&self, cx: &Cx, at: &Base) -> Result<()> {
+        if seal::is_complete(at)? || checkpoint::manifest(at)?.is_some() {
+            return Ok(());
+        }
+        hosting::ensure_hosted(cx, at)
+    }
+
+    fn check(&self, _cx: &Cx, at: &Base) -> Result<Check> {
+        if seal::is_complete(at)? || checkpoint::manifest(at)?.is_some() {
+            return Ok(Check::Satisfied);
+        }
+        Ok(Check::needed(format!("the packages of `{}` are not known yet", at.rootfs().display())))
+    }
+
+    fn apply(&self, cx: &Cx, at: &Base) -> Result<()> {
+        resolve(cx, at).map(drop)
+    }
+}
+
+/// Where the apt that is private to a base system keeps everything.
+pub(super) fn apt_directory(cx: &Cx, base: &Base) -> PathBuf {
+    cx.cache(&format!("apt/{}", base.id()))
+}
+
+/// The apt that is private to a base system, with the lists that it has.
+pub(super) fn apt(cx: &Cx, base: &Base, mirror: &Mirror) -> Result<Apt> {
+    Apt::set_up(
+        cx,
+        Setup {
+            dir: apt_directory(cx, base),
+            archives: vec![mirror.main.clone()],
+            keyring: base.release.keyring,
+            arch: base.arch,
+            status: "",
+            extended_states: "",
+        },
+    )
+}
+
+/// Finds the packages by what the mirror has now, and keeps what was found.
+pub(super) fn resolve(cx: &Cx, base: &Base) -> Result<Manifest> {
+    let mirror = Mirror::of(base)?;
+    let apt = apt(cx, base, &mirror)?;
+    apt.update(cx)?;
+    let index = apt.index(&mirror.main)?;
+    let text = fs::read_to_string(&index).with_context(|| format!("read `{}`", index.display()))?;
+    let index = PackageIndex::new(&text);
+    let (required, all) = names(base, &index);
+    let files = apt.files(cx, &Vec::from_iter(all))?;
+    let (manifest, available) = describe(&index, &files, &required)?;
+    keep(base, &manifest, &available)?;
+    cx.note(&format!("{} packages, {} of them required", files.len(), manifest.required.len()));
+    Ok(manifest)
+}
+
+/// The names of the required packages, and of all.
+fn names(base: &Base, index: &PackageIndex<'_>) -> (BTreeSet<String>, BTreeSet<String>) {
+    let never = package_set::never(base.release);
+    let by_priority = index.packages().filter(|package| package.field("Priority") == Some("required"));
+    let by_priority = by_priority.filter_map(|package| package.field("Package"));
+    let also = package_set::also_required(base.release).iter().copied();
+    let required = index.closure(by_priority.chain(also), never);
+    let asked = package_set::MINBASE.iter().chain(package_set::TEMPLATE).copied();
+    let mut all = index.closure(asked, never);
+    all.extend(required.iter().cloned());
+    (required, all)
+}
+
+/// The manifest of `files`, and their paragraphs in the index, in its order.
+fn describe(
+    index: &PackageIndex<'_>,
+    files: &[String],
+    required: &BTreeSet<String>,
+) -> Result<(Manifest, String)> {
+    let mut wanted: HashMap<&str, bool> = files.iter().map(|file| (file.as_str(), false)).collect();
+    let (mut manifest, mut available) = (Manifest::default(), String::new());
+    for package in index.packages() {
+        let file = file_name(package).unwrap_or_default();
+        let Some(found) = wanted.get_mut(file.as_str()) else { continue };
+        *found = true;
+        let deb = deb(package, file)
+            .with_context(|| format!("the index says too little of a package:\n{}", package.text()))?;
+        let group = if required.contains(&deb.name) { &mut manifest.required } else { &mut manifest.base };
+        group.push(deb);
+        available.push_str(package.text());
+        available.push_str("\n\n");
+    }
+    if let Some((file, _)) = wanted.iter().find(|(_, found)| !**found) {
+        bail!("apt wants `{file}`, which the index does not have");
+    }
+    ensure!(!manifest.required.is_empty(), "apt finds no packages that are required");
+    manifest.required.sort_by(|a, b| a.name.cmp(&b.name));
+    manifest.base.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((manifest, available))
+}
+
+/// What the index says of a package file.
+pub(crate) fn deb(package: Paragraph<'_>, file: String) -> Option<Deb> {
+    let field = |name| package.field(name).map(str::to_owned);
+    let size = package.field("Size")?.parse().ok()?;
+    Some(Deb { name: field("Package")?, version: field("Version")?, file, size, sha256: field("SHA256")? })
+}

@@ -1,0 +1,169 @@
+//! The stage `unpack`: the tree of a system whose own dpkg can be run, made by programs of the host.
+//!
+//! As debootstrap's first stage: the required packages extracted, the few files and devices that they need. It is short, so
+//! it starts over when it was interrupted.
+
+use super::checkpoint::{self, known_manifest, mark, stage, unmark_all};
+use crate::archives;
+use crate::base::Base;
+use crate::mirror::Mirror;
+use crate::step::FarmStep;
+use crate::tree;
+use anyhow::{Context, Result};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, Need, Resource, Rootfs};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+/// See the manual of the bootstrap.
+#[derive(Debug)]
+pub(super) struct Unpack;
+
+impl FarmStep<Base> for Unpack {
+    fn title(&self, at: &Base) -> String {
+        format!("unpack {}", at.id())
+    }
+
+    fn needs(&self, at: &Base) -> Vec<Need> {
+        vec![Need::Must(stage(at, "fetch"))]
+    }
+
+    fn provides(&self, at: &Base) -> Vec<Resource> {
+        vec![stage(at, "unpack")]
+    }
+
+    fn claims(&self, at: &Base) -> Vec<Claim> {
+        vec![Claim::lock(at.id())]
+    }
+
+    fn estimate(&self, _at: &Base) -> Duration {
+        Duration::from_secs(8)
+    }
+
+    fn precondition(&self, _cx: &Cx, at: &Base) -> Result<()> {
+        super::place::ensure_fit(at)
+    }
+
+    fn check(&self, _cx: &Cx, at: &Base) -> Result<Check> {
+        checkpoint::check(at, "unpack")
+    }
+
+    fn apply(&self, cx: &Cx, at: &Base) -> Result<()> {
+        let manifest = known_manifest(at)?;
+        archives::prove(cx, &manifest.required)?;
+        let root = at.partial();
+        unmark_all(at)?;
+        tree::remove(cx, &root)?;
+        make_root(&root)?;
+        link_usr(at, &root)?;
+        extract(cx, &manifest.required, &root)?;
+        unlink_unused(at, &root)?;
+        let rootfs = Rootfs::open(&root)?;
+        write_etc(at, &rootfs)?;
+        make_devices(cx, &rootfs, &root)?;
+        rootfs.mkdir_all("/var/lib/dpkg", Access::root(0o755))?;
+        rootfs.write("/var/lib/dpkg/status", "", Access::root(0o644))?;
+        rootfs.write("/var/lib/dpkg/available", "", Access::root(0o644))?;
+        mark(at, "unpack", &manifest)
+    }
+}
+
+fn make_root(root: &Path) -> Result<()> {
+    fs::create_dir_all(root).with_context(|| format!("make `{}`", root.display()))?;
+    let access = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(root, access).with_context(|| format!("open `{}` to everybody", root.display()))
+}
+
+/// The directories that a merged system has as links into `/usr`.
+fn merged(base: &Base) -> impl Iterator<Item = &'static str> {
+    let always: &[&str] = if base.release.merged_usr { &["bin", "sbin", "lib"] } else { &[] };
+    let multilib = if base.release.merged_usr { base.arch.multilib() } else { &[] };
+    always.iter().chain(multilib).copied()
+}
+
+/// Makes the links before anything is extracted, so that all of it comes to lie in `/usr`.
+fn link_usr(base: &Base, root: &Path) -> Result<()> {
+    for name in merged(base) {
+        let directory = root.join("usr").join(name);
+        fs::create_dir_all(&directory).with_context(|| format!("make `{}`", directory.display()))?;
+        let link = root.join(name);
+        symlink(format!("usr/{name}"), &link).with_context(|| format!("link `{}`", link.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes the links that no package uses: debootstrap of bookworm links only what there is.
+fn unlink_unused(base: &Base, root: &Path) -> Result<()> {
+    for name in merged(base) {
+        let directory = root.join("usr").join(name);
+        let mut entries =
+            fs::read_dir(&directory).with_context(|| format!("read `{}`", directory.display()))?;
+        if entries.next().is_none() {
+            let link = root.join(name);
+            fs::remove_dir(&directory).with_context(|| format!("remove `{}`", directory.display()))?;
+            fs::remove_file(&link).with_context(|| format!("remove `{}`", link.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Extracts packages in order. Keeping what is there already also keeps the links into `/usr`.
+fn extract(cx: &Cx, debs: &[archives::Deb], root: &Path) -> Result<()> {
+    const SCRIPT: &str = "dpkg-deb --fsys-tarfile \"$1\" | tar -C \"$2\" -k -xf -";
+    for (done, deb) in (0_u64..).zip(debs) {
+        cx.progress(done, debs.len() as u64);
+        let file = archives::directory(cx).join(&deb.file);
+        let command = Cmd::new("bash").args(["-o", "pipefail", "-c", SCRIPT, "extract"]);
+        cx.run(&command.arg(&file).arg(root)).with_context(|| format!("extract `{}`", deb.file))?;
+    }
+    Ok(())
+}
+
+/// Writes what debootstrap writes below `/etc`.
+fn write_etc(base: &Base, rootfs: &Rootfs) -> Result<()> {
+    for name in ["/etc/resolv.conf", "/etc/hostname"] {
+        if Path::new(name).exists() && rootfs.entry(name)?.is_none() {
+            let text = fs::read_to_string(name).with_context(|| format!("read `{name}`"))?;
+            rootfs.write(name, &text, Access::root(mode_as_copied(Path::new(name))?))?;
+        }
+    }
+    if rootfs.entry("/etc/fstab")?.is_none() {
+        rootfs.write("/etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", Access::root(0o644))?;
+    }
+    let mirror = Mirror::of(base)?.main;
+    let sources = format!("deb {} {} main\n", mirror.uri, mirror.suite);
+    rootfs.write("/etc/apt/sources.list", &sources, Access::root(0o644))
+}
+
+/// The mode of a copy of the host's file: its own, unless it is a link, less what others might do to it.
+fn mode_as_copied(file: &Path) -> Result<u32> {
+    let found = fs::symlink_metadata(file).with_context(|| format!("look at `{}`", file.display()))?;
+    Ok(if found.is_file() { found.permissions().mode() & 0o755 } else { 0o644 })
+}
+
+/// Makes the devices of debootstrap's `setup_devices_simple`.
+fn make_devices(cx: &Cx, rootfs: &Rootfs, root: &Path) -> Result<()> {
+    let devices = [
+        ("null", "1", "3"),
+        ("zero", "1", "5"),
+        ("full", "1", "7"),
+        ("random", "1", "8"),
+        ("urandom", "1", "9"),
+        ("tty", "5", "0"),
+        ("console", "5", "1"),
+        ("ptmx", "5", "2"),
+    ];
+    for (name, major, minor) in devices {
+        if rootfs.entry(&format!("/dev/{name}"))?.is_none() {
+            let device = root.join("dev").join(name);
+            cx.run(&Cmd::new("mknod").args(["-m", "666"]).arg(device).args(["c", major, minor]))?;
+        }
+    }
+    rootfs.mkdir_all("/dev/pts", Access::root(0o755))?;
+    rootfs.mkdir_all("/dev/shm", Access::root(0o755))?;
+    rootfs.symlink("/dev/fd", "/proc/self/fd")?;
+    rootfs.symlink("/dev/stdin", "/proc/self/fd/0")?;
+    rootfs.symlink("/dev/stdout", "/proc/self/fd/1")?;
+    rootfs.symlink("/dev/stderr", "/proc/self/fd/2")
+}

@@ -1,0 +1,96 @@
+//! Failures of what runs for another architecture, and of libvirt's containers.
+
+use super::Known;
+
+/// Lines that qemu-user 7.2, dash 0.5.12, unshare 2.38.1, libvirt 9.0.0 and LXC 5.0.2 wrote.
+pub(super) static KNOWN: &[Known] = &[
+    Known {
+        class: "emulator-crash",
+        transient: false,
+        cause: "the emulator ran into a program that it cannot run",
+        remedy: "see which program it was in the log; another version of qemu-user-static may run it (backports), or \
+                 leave this architecture out with `--exclude`",
+        signs: &[(
+            "qemu: uncaught target signal",
+            "qemu: uncaught target signal 11 (Segmentation fault) - core dumped",
+        )],
+    },
+    Known {
+        class: "emulator-incomplete",
+        transient: false,
+        cause: "a program uses a system call that the emulator does not know",
+        remedy: "a newer qemu-user-static may know it (backports)",
+        signs: &[("Unsupported syscall: ", "Unsupported syscall: 425")],
+    },
+    Known {
+        class: "no-emulation",
+        transient: false,
+        cause: "the kernel was not told which emulator runs programs of that architecture",
+        remedy: "add `Binfmt` to the plan's host, or: mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc && \
+                 update-binfmts --enable",
+        signs: &[
+            ("Exec format error", "unshare: failed to execute /bin/true: Exec format error"),
+            // The C library's execvp gives what the kernel refuses to a shell.
+            (": 1: *ELF*: not found", "/srv/alien: 1: \u{7f}ELF\u{2}\u{1}\u{1}\u{2}\u{fffd}\u{1}: not found"),
+            (
+                "Invalid ELF image for this architecture",
+                "qemu-aarch64-static: /bin/true: Invalid ELF image for this architecture",
+            ),
+        ],
+    },
+    Known {
+        class: "libvirt-architecture",
+        transient: false,
+        cause: "libvirt-LXC knows the host's own architectures only, and the configuration names another",
+        remedy: "define the domain by the step `DefineDomain`, which names the host's",
+        signs: &[(
+            "could not find capabilities for",
+            "error: invalid argument: could not find capabilities for ostype=exe arch=s390x domaintype=lxc ",
+        )],
+    },
+    Known {
+        class: "libvirt-down",
+        transient: false,
+        cause: "libvirt's daemon does not run, or does not answer",
+        remedy: "add `LibvirtLxc` to the plan's host, or: service libvirtd start",
+        signs: &[
+            ("failed to connect to the hypervisor", "error: failed to connect to the hypervisor"),
+            (
+                "Failed to connect socket to '",
+                "error: Failed to connect socket to '/var/run/libvirt/libvirt-sock': Connection refused",
+            ),
+        ],
+    },
+    Known {
+        class: "libvirt-cgroups",
+        transient: false,
+        cause: "libvirt cannot work with both generations of control groups mounted at once",
+        remedy: "add `LibvirtLxc` to the plan's host: it starts libvirtd without /sys/fs/cgroup/unified in sight",
+        signs: &[(
+            "Unable to create directory /sys/fs/cgroup/unified",
+            "error: internal error: guest failed to start: Failure in libvirt_lxc startup: Unable to create \
+                 directory /sys/fs/cgroup/unified: No such file or directory",
+        )],
+    },
+    Known {
+        class: "bridge-down",
+        transient: false,
+        cause: "the bridge that the container is to be attached to is not up",
+        remedy: "add `Bridge` to the plan's host, or: service lxc-net start",
+        signs: &[(
+            "Unable to add bridge *: No such device",
+            "error: Unable to add bridge lxcbr0 port vnet0: No such device",
+        )],
+    },
+    Known {
+        class: "template-missing",
+        transient: false,
+        cause: "LXC has no template of that name",
+        remedy: "ls /usr/share/lxc/templates shows those that are there; more come with `apt-get install \
+                 lxc-templates`",
+        signs: &[(
+            "lxc-create: *Template \"*\" not found",
+            "lxc-create: x: ../src/lxc/lxccontainer.c: __lxcapi_create: 1799 Template \"nosuch\" not found",
+        )],
+    },
+];

@@ -1,0 +1,294 @@
+//! Domains of libvirt-LXC: asked for and defined by virsh, edited as XML.
+//!
+//! Every edit reads the definition that the next start will use (`--inactive`), changes what it is about, leaves what
+//! others added, and defines it again. It does not know what the edits are.
+
+use crate::container::Container;
+use crate::program;
+use anyhow::{Context, Result, bail};
+use drover_engine::{Check, Claim, Cmd, Cx};
+use std::io::Write;
+use xmltree::{Element, EmitterConfig, XMLNode};
+
+/// Where libvirt-LXC answers.
+pub const URI: &str = "lxc:///system";
+
+/// What was asked of libvirt, or why it is not there: an earlier step's product may be absent while steps check.
+#[derive(Clone, Debug)]
+pub enum Lookup<T> {
+    /// It is there.
+    Found(T),
+    /// It is not, for this reason.
+    Missing(String),
+}
+
+impl<T> Lookup<T> {
+    /// What was found.
+    ///
+    /// # Errors
+    /// Says why it is missing.
+    pub fn required(self) -> Result<T> {
+        match self {
+            Self::Found(found) => Ok(found),
+            Self::Missing(reason) => bail!("{reason}"),
+        }
+    }
+}
+
+/// Whether a definition must conform to libvirt's schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// It must.
+    Required,
+    /// It is tried first; a definition that does not is taken all the same, and that is said.
+    Waived,
+    /// It is not tried.
+    Skipped,
+}
+
+/// A change of a definition: makes it, and says why it was needed; `None` if there is nothing to change.
+pub type Edit<'a> = &'a dyn Fn(&mut Element) -> Result<Option<String>>;
+
+/// Virsh at our URI.
+pub fn virsh() -> Cmd {
+    // Its messages are read here, so they must not be translated.
+    Cmd::new("virsh").env("LC_ALL", "C").args(["-q", "-c", URI])
+}
+
+/// The lock on everything that is about one domain.
+pub fn lock(at: &Container) -> Claim {
+    Claim::lock(format!("domain {}", at.name))
+}
+
+/// The names of all domains, ours and others'.
+///
+/// # Errors
+/// When virsh cannot be run.
+pub fn names(cx: &Cx) -> Result<Lookup<Vec<String>>> {
+    Ok(match ask(cx, &["list", "--all", "--name"])? {
+        Lookup::Found(text) => {
+            let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+            Lookup::Found(names.map(str::to_owned).collect())
+        }
+        Lookup::Missing(reason) => Lookup::Missing(reason),
+    })
+}
+
+/// The definition of the domain `name`, as the next start will use it.
+///
+/// # Errors
+/// When virsh cannot be run, or what it prints is no XML.
+pub fn find(cx: &Cx, name: &str) -> Result<Lookup<Element>> {
+    Ok(match ask(cx, &["dumpxml", "--inactive", name])? {
+        Lookup::Found(text) => Lookup::Found(parse(&text)?),
+        Lookup::Missing(reason) => Lookup::Missing(reason),
+    })
+}
+
+/// The definitions of all domains but `name`, ours and others', as the next start will use them.
+///
+/// # Errors
+/// When virsh cannot be run, or what it prints is no XML.
+pub fn others(cx: &Cx, name: &str) -> Result<Vec<Element>> {
+    let Lookup::Found(names) = names(cx)? else { return Ok(Vec::new()) };
+    let others = names.iter().filter(|other| *other != name);
+    // One virsh for all of them: it takes far longer to connect than to answer.
+    let commands: Vec<_> =
+        others.map(|other| format!("dumpxml --inactive '{}'", other.replace('\'', r"'\''"))).collect();
+    if commands.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = cx.read(&virsh().arg(commands.join("; ")))?;
+    let documents = text.split_inclusive("</domain>\n").filter(|document| !document.trim().is_empty());
+    documents.map(parse).collect()
+}
+
+/// What libvirt says about the domain `name`: `running`, `shut off`, `paused`.
+///
+/// # Errors
+/// When virsh cannot be run.
+pub fn state(cx: &Cx, name: &str) -> Result<Lookup<String>> {
+    Ok(match ask(cx, &["domstate", name])? {
+        Lookup::Found(text) => Lookup::Found(text.trim().to_owned()),
+        Lookup::Missing(reason) => Lookup::Missing(reason),
+    })
+}
+
+/// What virsh answers to `question`, or why it cannot.
+fn ask(cx: &Cx, question: &[&str]) -> Result<Lookup<String>> {
+    if program::find("virsh").is_none() {
+        return Ok(Lookup::Missing("`virsh` is not installed".to_owned()));
+    }
+    let output = cx.probe(&virsh().args(question))?;
+    if output.status.success() {
+        return Ok(Lookup::Found(output.stdout));
+    }
+    let first = output.stderr.trim().lines().next().unwrap_or("no message");
+    let why = first.strip_prefix("error: ").unwrap_or(first);
+    Ok(Lookup::Missing(match why.strip_prefix("failed to get domain ") {
+        Some(name) => format!("the domain `{}` is not defined", name.trim_matches('\'')),
+        None => format!("libvirt does not answer at `{URI}`: {why}"),
+    }))
+}
+
+/// Whether `edit` has something to change in the definition of this container's domain.
+///
+/// # Errors
+/// When libvirt's answer makes no sense, or the edit does not.
+pub fn check_edit(cx: &Cx, at: &Container, edit: Edit<'_>) -> Result<Check> {
+    let before = match find(cx, &at.name)? {
+        Lookup::Found(definition) => definition,
+        Lookup::Missing(reason) => return Ok(Check::needed(reason)),
+    };
+    let mut after = before.clone();
+    match edit(&mut after)? {
+        None => Ok(Check::Satisfied),
+        Some(reason) => Ok(difference(&at.name, reason, &text(&before)?, &text(&after)?)),
+    }
+}
+
+/// Makes `edit` in the definition of this container's domain, if it has something to change.
+///
+/// # Errors
+/// When the domain is not defined, or libvirt refuses the new definition.
+pub fn apply_edit(cx: &Cx, at: &Container, validation: Validation, edit: Edit<'_>) -> Result<()> {
+    let mut definition = find(cx, &at.name)?.required()?;
+    if edit(&mut definition)?.is_none() {
+        return Ok(());
+    }
+    define(cx, &definition, validation)?;
+    if matches!(state(cx, &at.name)?, Lookup::Found(state) if state == "running") {
+        cx.note(&format!("`{}` runs, and will see this when it is started the next time", at.name));
+    }
+    Ok(())
+}
+
+/// Gives a definition to libvirt, new or instead of the one of the same name.
+///
+/// # Errors
+/// When libvirt refuses it.
+pub fn define(cx: &Cx, definition: &Element, validation: Validation) -> Result<()> {
+    let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    file.write_all(text(definition)?.as_bytes())
+        .context("cannot write the definition to a temporary file")?;
+    file.flush()?;
+    let validated = virsh().args(["define", "--validate"]).arg(file.path());
+    let plain = virsh().arg("define").arg(file.path());
+    match validation {
+        Validation::Required => cx.run(&validated).context("libvirt refused the definition"),
+        Validation::Skipped => cx.run(&plain).context("libvirt refused the definition"),
+        Validation::Waived => {
+            let output = cx.probe(&validated)?;
+            if output.status.success() {
+                return Ok(());
+            }
+            cx.note(&format!(
+                "not valid by libvirt's schema, and defined all the same: {}",
+                output.stderr.trim()
+            ));
+            cx.run(&plain).context("libvirt refused the definition, validation aside")
+        }
+    }
+}
+
+/// Needed for `reason`, with the difference between two definitions of the domain `name`.
+fn difference(name: &str, reason: String, before: &str, after: &str) -> Check {
+    let diff = match Check::text(&format!("domain {name}"), Some(before), after) {
+        Check::Satisfied => None,
+        Check::Needed { diff, .. } => diff,
+    };
+    Check::Needed { reason, diff }
+}
+
+/// Reads a definition.
+///
+/// # Errors
+/// When it is no XML.
+pub fn parse(text: &str) -> Result<Element> {
+    Element::parse(text.as_bytes()).context("virsh printed a definition that is no XML")
+}
+
+/// Writes a definition, always in the same way, so that two can be compared.
+///
+/// # Errors
+/// When it holds what XML cannot.
+pub fn text(definition: &Element) -> Result<String> {
+    let mut bytes = Vec::new();
+    let config = EmitterConfig::new().perform_indent(true).write_document_declaration(false);
+    definition.write_with_config(&mut bytes, config).context("cannot write the definition as XML")?;
+    let mut text = String::from_utf8(bytes).context("the definition is no UTF-8")?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// An element with these attributes.
+pub fn element(name: &str, attributes: &[(&str, &str)]) -> Element {
+    let mut element = Element::new(name);
+    for (key, value) in attributes {
+        element.attributes.insert((*key).to_owned(), (*value).to_owned());
+    }
+    element
+}
+
+/// An element with these children.
+pub fn parent(name: &str, attributes: &[(&str, &str)], children: Vec<Element>) -> Element {
+    let mut element = element(name, attributes);
+    element.children = children.into_iter().map(XMLNode::Element).collect();
+    element
+}
+
+/// The child called `name`, made if it is not there.
+pub fn child<'a>(of: &'a mut Element, name: &str) -> &'a mut Element {
+    let known = of.children.iter().position(|node| node.as_element().is_some_and(|child| child.name == name));
+    let index = known.unwrap_or_else(|| {
+        of.children.push(XMLNode::Element(Element::new(name)));
+        of.children.len() - 1
+    });
+    of.children[index].as_mut_element().expect("it was found as an element, or just made as one")
+}
+
+/// The children of `of` that are called `name`.
+pub fn children<'a>(of: &'a mut Element, name: &'a str) -> impl Iterator<Item = &'a mut Element> {
+    of.children.iter_mut().filter_map(XMLNode::as_mut_element).filter(move |child| child.name == name)
+}
+
+/// The attribute `key` of the child `name`.
+pub fn attribute<'a>(of: &'a Element, name: &str, key: &str) -> Option<&'a str> {
+    of.get_child(name)?.attributes.get(key).map(String::as_str)
+}
+
+/// Adds a device, after the last one of its kind.
+pub fn add_device(definition: &mut Element, device: Element) {
+    let devices = child(definition, "devices");
+    let last =
+        devices.children.iter().rposition(|node| node.as_element().is_some_and(|it| it.name == device.name));
+    let place = last.map_or(devices.children.len(), |index| index + 1);
+    devices.children.insert(place, XMLNode::Element(device));
+}
+
+/// The devices called `name`.
+pub fn devices<'a>(definition: &'a Element, name: &'a str) -> impl Iterator<Item = &'a Element> {
+    let devices =
+        definition.get_child("devices").map(|devices| devices.children.as_slice()).unwrap_or_default();
+    devices.iter().filter_map(XMLNode::as_element).filter(move |device| device.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_edit_is_not_about_stays_as_it_is() {
+        let source = "<domain type='lxc' id='3'><name>a</name><!-- by hand --><memory unit='KiB'>1</memory><devices>\
+             <interface type='bridge'><mac address='x'/></interface><console type='pty'/></devices></domain>";
+        let mut definition = parse(source).expect("XML");
+        add_device(&mut definition, element("filesystem", &[("type", "mount")]));
+        add_device(&mut definition, element("interface", &[("type", "user")]));
+        let text = text(&definition).expect("text");
+        assert_eq!(parse(&text).expect("XML"), definition, "reads what it writes");
+        let order =
+            ["by hand", "bridge", "user", "console", "filesystem"].map(|word| text.find(word).expect(word));
+        assert!(order.is_sorted(), "{text}");
+        assert!(text.contains(r#"<domain type="lxc" id="3">"#), "{text}");
+    }
+}

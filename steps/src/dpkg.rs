@@ -1,0 +1,137 @@
+//! What the dpkg of a root file system says about its packages.
+//!
+//! It only reads; read through [`Rootfs`], so that no link in a rootfs leads to another's status.
+
+use crate::deb822::paragraphs;
+use anyhow::Result;
+use drover_engine::Rootfs;
+use std::collections::HashMap;
+
+/// Where dpkg keeps it.
+pub const STATUS: &str = "/var/lib/dpkg/status";
+
+/// The packages that a dpkg knows.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    packages: HashMap<String, Package>,
+}
+
+/// A package that a dpkg knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its state, such as `installed` or `half-configured`.
+    pub state: String,
+    /// Its version; empty if none was ever unpacked.
+    pub version: String,
+    /// The version that was last configured, while that is not the present one; empty if none ever was.
+    pub config_version: String,
+    /// Its architecture.
+    pub arch: String,
+    /// What maintains it: `unknown` for one that is merely claimed to be there while dpkg itself is being installed.
+    pub maintainer: String,
+    /// The configuration files that are unpacked and not yet known to be in place.
+    pub new_conffiles: Vec<String>,
+    /// Whether it needs to be unpacked again.
+    pub broken: bool,
+}
+
+impl Status {
+    /// The status in a root file system; without packages if it has none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(rootfs: &Rootfs) -> Result<Self> {
+        Ok(Self::parse(&rootfs.read(STATUS)?.unwrap_or_default()))
+    }
+
+    /// The status in `text`.
+    pub fn parse(text: &str) -> Self {
+        let packages = paragraphs(text).filter_map(|paragraph| {
+            let field = |name| paragraph.field(name).unwrap_or_default().to_owned();
+            let mut words = paragraph.words("Status").skip(1);
+            let (flag, state) = (words.next()?, words.next()?);
+            let package = Package {
+                state: state.to_owned(),
+                version: field("Version"),
+                config_version: field("Config-Version"),
+                arch: field("Architecture"),
+                maintainer: field("Maintainer"),
+                new_conffiles: new_conffiles(paragraph.field("Conffiles").unwrap_or_default()),
+                broken: flag != "ok",
+            };
+            Some((field("Package"), package))
+        });
+        Self { packages: packages.collect() }
+    }
+
+    /// The package called `name`, if dpkg knows it.
+    pub fn package(&self, name: &str) -> Option<&Package> {
+        self.packages.get(name)
+    }
+
+    /// All packages that dpkg knows, in no order.
+    pub fn packages(&self) -> impl Iterator<Item = (&str, &Package)> {
+        self.packages.iter().map(|(name, package)| (name.as_str(), package))
+    }
+
+    /// Whether the package called `name` is completely installed.
+    pub fn is_installed(&self, name: &str) -> bool {
+        self.package(name).is_some_and(Package::is_installed)
+    }
+
+    /// A package that is neither completely installed nor completely gone, if there is one.
+    pub fn unfinished(&self) -> Option<(&str, &Package)> {
+        let gone = |package: &Package| matches!(package.state.as_str(), "not-installed" | "config-files");
+        let mut unfinished =
+            self.packages.iter().filter(|(_, package)| !package.is_installed() && !gone(package));
+        unfinished.next().map(|(name, package)| (name.as_str(), package))
+    }
+
+    /// How many packages are completely installed.
+    pub fn installed(&self) -> usize {
+        self.packages.values().filter(|package| package.is_installed()).count()
+    }
+}
+
+impl Package {
+    /// Whether it is unpacked and configured.
+    pub fn is_installed(&self) -> bool {
+        self.state == "installed" && !self.broken
+    }
+
+    /// Whether it is unpacked, and configured or not.
+    pub fn is_unpacked(&self) -> bool {
+        let states = ["unpacked", "half-configured", "triggers-awaited", "triggers-pending", "installed"];
+        states.contains(&self.state.as_str()) && !self.broken
+    }
+}
+
+/// Of lines such as `/etc/NAME HASH` those without a hash yet.
+fn new_conffiles(field: &str) -> Vec<String> {
+    let lines = field.lines().filter_map(|line| line.trim().strip_suffix(" newconffile"));
+    lines.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_told_apart() {
+        let status = Status::parse(
+            "Package: a\nStatus: install ok installed\nVersion: 1\n\n\
+             Package: b\nStatus: install reinstreq half-installed\nVersion: 1\n\n\
+             Package: c\nStatus: deinstall ok config-files\n\n\
+             Package: d\nStatus: install ok unpacked\nConffiles:\n /etc/d newconffile\n /etc/e 00ff\n",
+        );
+        assert!(status.is_installed("a") && !status.is_installed("b") && !status.is_installed("x"));
+        assert_eq!(status.installed(), 1);
+        let unpacked = |name| status.package(name).is_some_and(Package::is_unpacked);
+        assert_eq!(["a", "b", "c", "d"].map(unpacked), [true, false, false, true]);
+        assert_eq!(
+            status.package("d").map(|package| package.new_conffiles.join(" ")).as_deref(),
+            Some("/etc/d")
+        );
+        assert!(matches!(status.unfinished(), Some(("b" | "d", _))));
+    }
+}

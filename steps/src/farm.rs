@@ -1,0 +1,77 @@
+//! What the host's part of a plan says about the farm: where things are, who builds.
+//!
+//! Steps of the host set it (`FarmStep::shape`), steps of containers read it. It does not look at the host.
+
+use crate::architecture::Architecture;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// The farm as its plan describes it.
+#[derive(Clone, Debug)]
+pub struct Farm {
+    /// Where containers are kept, `/srv/libvirt`; their root file systems are below `rootfs` in it.
+    pub storage: PathBuf,
+    /// Where `lxc-create` looks for bootstrapped systems.
+    pub lxc_cache: PathBuf,
+    /// The bridge that containers are on.
+    pub bridge: String,
+    /// Its network. The bridge itself has the first address.
+    pub network: Ipv4Net,
+    /// The account that builds, on the host and in every container.
+    pub account: Account,
+    /// The architectures of all its containers, each once, sorted.
+    pub architectures: Vec<Architecture>,
+    /// The names of all its containers.
+    pub container_names: Vec<String>,
+}
+
+/// The account that builds.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its name; its group is called the same.
+    pub user: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Its home directory, shared by host and containers.
+    pub home: PathBuf,
+}
+
+/// The document's own values.
+impl Default for Farm {
+    fn default() -> Self {
+        Self {
+            storage: "/srv/libvirt".into(),
+            lxc_cache: "/var/cache/lxc".into(),
+            bridge: "lxcbr0".to_owned(),
+            network: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 3, 0), 24),
+            account: Account { user: "abuild".to_owned(), uid: 399, gid: 399, home: "/home/abuild".into() },
+            architectures: Vec::new(),
+            container_names: Vec::new(),
+        }
+    }
+}
+
+impl Farm {
+    /// Where `lxc-create -P` puts containers.
+    pub fn containers(&self) -> PathBuf {
+        self.storage.join("rootfs")
+    }
+
+    /// The account's ssh key.
+    pub fn key(&self) -> PathBuf {
+        self.account.home.join(".ssh/id_rsa")
+    }
+
+    /// The file of names and addresses that dnsmasq reads.
+    pub fn dnsmasq_hosts(&self) -> &'static Path {
+        Path::new("/etc/lxc/dnsmasq-hosts.conf")
+    }
+
+    /// The addresses that dnsmasq has lent on the bridge.
+    pub fn leases(&self) -> PathBuf {
+        format!("/var/lib/misc/dnsmasq.{}.leases", self.bridge).into()
+    }
+}

@@ -1,0 +1,65 @@
+//! # AttachInterface
+//! Gives the container's domain a network interface on the farm's bridge, if it has none there.
+//!
+//! The document: `virsh dumpxml X | grep "bridge='lxcbr0'" || virsh attach-interface --domain X --config --type bridge
+//! --source lxcbr0`.
+//!
+//! ```ron
+//! AttachInterface
+//! ```
+//! **Changes** the domain's definition: one `<interface>` of type `bridge`. What it gets by default is libvirt's to say;
+//! the step `UniqueMac` sees to its hardware address. It is there when the domain starts the next time.
+//!
+//! **To take it back**: `virsh -c lxc:///system detach-interface NAME bridge --config`.
+
+use crate::container::Container;
+use crate::domain::{self, Validation};
+use crate::resource;
+use crate::step::FarmStep;
+use anyhow::Result;
+use drover_engine::{Check, Claim, Cx, Need, Resource};
+use serde::Deserialize;
+use xmltree::Element;
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachInterface {}
+
+pub(super) fn edit(at: &Container, definition: &mut Element) -> Result<Option<String>> {
+    let bridge = at.farm.bridge.as_str();
+    if domain::devices(definition, "interface")
+        .any(|it| domain::attribute(it, "source", "bridge") == Some(bridge))
+    {
+        return Ok(None);
+    }
+    let source = domain::element("source", &[("bridge", bridge)]);
+    domain::add_device(definition, domain::parent("interface", &[("type", "bridge")], vec![source]));
+    Ok(Some(format!("the domain `{}` has no interface on `{bridge}`", at.name)))
+}
+
+impl FarmStep<Container> for AttachInterface {
+    fn title(&self, at: &Container) -> String {
+        format!("attach {} to {}", at.name, at.farm.bridge)
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        vec![Need::Must(at.resource(resource::DOMAIN))]
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.resource(resource::INTERFACE), at.edit(resource::DOMAIN_EDIT, "interface")]
+    }
+
+    fn claims(&self, at: &Container) -> Vec<Claim> {
+        vec![domain::lock(at)]
+    }
+
+    fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        domain::check_edit(cx, at, &|definition| edit(at, definition))
+    }
+
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        domain::apply_edit(cx, at, Validation::Skipped, &|definition| edit(at, definition))
+    }
+}

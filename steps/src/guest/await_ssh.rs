@@ -1,0 +1,153 @@
+//! # AwaitSsh
+//! Waits until the container answers ssh, and proves what CI relies on.
+//!
+//! The document: "SSH server access complete with envvar passing from CI clients by virtue of `ssh -o SendEnv='*'
+//! container-name`".
+//!
+//! ```ron
+//! AwaitSsh
+//! ```
+//! As the build account, with its key, to the container's **name**: `ssh -o SendEnv='*' abuild@NAME uname -m`. It is proved
+//! that the machine's name is that of the architecture, that a variable of the environment arrives, that the connection
+//! ends at the reserved address, and that the host key is one of those in the container's files. No known_hosts file is
+//! read or changed.
+//!
+//! It tries for five minutes; an emulated system takes 15 to 60 seconds to boot. When it never answers, the error says
+//! how far it got: the domain, the lease of its address, the port, and the last lines of its journal.
+//!
+//! **Changes** nothing.
+
+use crate::container::Container;
+use crate::domain::{self, Lookup};
+use crate::guest::emulate::Guest;
+use crate::guest::reserve_address::reserved;
+use crate::guest::ssh_proof::{Answer, attempt, knock};
+use crate::resource;
+use crate::step::FarmStep;
+use anyhow::{Error, Result, bail};
+use drover_engine::{Check, CommandError, Cx, HostFile, Need, Resource};
+use serde::Deserialize;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitSsh {}
+
+/// Tries until it is proved, or in vain. A reason is said when it is a new one.
+fn wait(cx: &Cx, at: &Container) -> Result<()> {
+    let begin = Instant::now();
+    let mut last = String::new();
+    while begin.elapsed() < PATIENCE {
+        match attempt(cx, at)? {
+            Answer::Proved => return Ok(()),
+            Answer::Wrong(reason) => bail!("{reason}"),
+            Answer::NotYet(reason) if reason != last => {
+                cx.note(&reason);
+                last = reason;
+            }
+            Answer::NotYet(_) => {}
+        }
+        if let Lookup::Found(state) = domain::state(cx, &at.name)?
+            && state != "running"
+        {
+            return Err(silent(cx, at, format!("the domain is {state}: its init has ended"), &last)?);
+        }
+        cx.sleep(PAUSE)?;
+    }
+    Err(silent(cx, at, format!("no answer in {} s", PATIENCE.as_secs()), &last)?)
+}
+
+/// The failure of a container that never answered, with all that can be told about how far it got.
+fn silent(cx: &Cx, at: &Container, status: String, last: &str) -> Result<Error> {
+    let command = format!("ssh -o SendEnv='*' {}@{} uname -m", at.farm.account.user, at.name);
+    let tail = diagnosis(cx, at)?;
+    tail.iter().for_each(|line| cx.note(line));
+    let error = Error::new(CommandError { command, status, tail });
+    Ok(error.context(format!("`{}` does not answer: {last}", at.name)))
+}
+
+/// How far it got, a line each; the journal first, so that what sums it up stands at the end.
+fn diagnosis(cx: &Cx, at: &Container) -> Result<Vec<String>> {
+    let mut lines = journal(cx, at)?;
+    lines.push(match domain::state(cx, &at.name)? {
+        Lookup::Found(state) => format!("domain: {state}"),
+        Lookup::Missing(reason) => format!("domain: {reason}"),
+    });
+    match reserved(at)? {
+        Some(address) => lines.extend([lease(at, address)?, port(address)]),
+        None => lines.push("address: none is reserved".to_owned()),
+    }
+    Ok(lines)
+}
+
+fn lease(at: &Container, address: Ipv4Addr) -> Result<String> {
+    let leases = at.farm.leases();
+    let text = HostFile::new(&leases).read()?.unwrap_or_default();
+    let known = text.lines().find(|line| line.split(' ').nth(2) == Some(&address.to_string()));
+    Ok(match known {
+        Some(line) => format!("lease: {line}"),
+        None => format!(
+            "lease: none for {address} in {}; an emulated DHCP client needs transmit checksums: ethtool -K {} tx off",
+            leases.display(),
+            at.farm.bridge
+        ),
+    })
+}
+
+fn port(address: Ipv4Addr) -> String {
+    match knock(address) {
+        Ok(()) => format!("port 22 of {address}: open"),
+        Err(error) => format!("port 22 of {address}: {error}"),
+    }
+}
+
+/// The end of the container's journal, by its own program, since only that is sure to know the format.
+fn journal(cx: &Cx, at: &Container) -> Result<Vec<String>> {
+    let command = Guest::new(&at.rootfs()).command("/bin/journalctl");
+    let output = cx.probe(&command.args(["--no-pager", "--quiet", "-n", "10"]))?;
+    let lines = output.stdout.lines().chain(output.stderr.lines()).filter(|line| !line.trim().is_empty());
+    Ok(lines.map(|line| format!("journal: {line}")).collect())
+}
+
+impl FarmStep<Container> for AwaitSsh {
+    fn title(&self, at: &Container) -> String {
+        format!("wait for ssh on {}", at.name)
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        vec![
+            Need::Must(at.resource(resource::RUNNING)),
+            Need::Must(at.resource(resource::ADDRESS)),
+            Need::Must(at.resource(resource::NAME)),
+            Need::Must(Resource::new(resource::KEY, &at.farm.account.user)),
+        ]
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.resource(resource::SSH)]
+    }
+
+    fn estimate(&self, at: &Container) -> Duration {
+        Duration::from_secs(if at.base.is_emulated() { 30 } else { 5 })
+    }
+
+    fn timeout(&self, _at: &Container) -> Duration {
+        PATIENCE + Duration::from_secs(180)
+    }
+
+    fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        Ok(match attempt(cx, at)? {
+            Answer::Proved => Check::Satisfied,
+            Answer::NotYet(reason) | Answer::Wrong(reason) => Check::needed(reason),
+        })
+    }
+
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        wait(cx, at)
+    }
+}

@@ -1,0 +1,101 @@
+//! # BindHome
+//! Lets the container see the build account's home directory of the host, at the same path.
+//!
+//! The document: `virsh edit` each domain "to bind-mount the common /home/abuild location", by a `<filesystem>` of type
+//! `mount`; "note that generated XML might not conform to current LXC schema, so it fails validation during save".
+//!
+//! ```ron
+//! BindHome
+//! BindHome(validate: false)
+//! ```
+//! - `validate`, true unless said otherwise: whether the definition must conform to libvirt's schema. With `false`, it is
+//!   validated all the same, and taken if it fails; the log then says what libvirt said.
+//!
+//! **Changes** the domain's definition: one `<filesystem>` whose target is the account's home, once. It is seen when the
+//! domain starts the next time.
+//!
+//! **To take it back**, remove the `<filesystem>` with `virsh -c lxc:///system edit NAME`.
+
+use crate::container::Container;
+use crate::domain::{self, Validation};
+use crate::resource;
+use crate::step::FarmStep;
+use anyhow::{Context, Result};
+use drover_engine::{Check, Claim, Cx, Need, Resource};
+use serde::Deserialize;
+use xmltree::Element;
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BindHome {
+    /// Whether the definition must conform to libvirt's schema.
+    #[serde(default = "validated")]
+    pub validate: bool,
+}
+
+fn validated() -> bool {
+    true
+}
+
+impl BindHome {
+    fn validation(&self) -> Validation {
+        if self.validate { Validation::Required } else { Validation::Waived }
+    }
+}
+
+/// Sees to it that the home is bound, once.
+pub(super) fn edit(at: &Container, definition: &mut Element) -> Result<Option<String>> {
+    let home = at.farm.account.home.display().to_string();
+    let bound = domain::devices(definition, "filesystem").filter(|it| is_bound_to(it, &home));
+    let sources: Vec<_> =
+        bound.map(|it| domain::attribute(it, "source", "dir").unwrap_or("nothing").to_owned()).collect();
+    if sources == [home.clone()] {
+        return Ok(None);
+    }
+    let devices = domain::child(definition, "devices");
+    devices.children.retain(|node| node.as_element().is_none_or(|it| !is_bound_to(it, &home)));
+    domain::add_device(definition, binding(&home));
+    Ok(Some(match sources.first() {
+        None => format!("the domain `{}` does not see `{home}`", at.name),
+        Some(other) => format!("the domain `{}` has `{other}` at `{home}`", at.name),
+    }))
+}
+
+fn is_bound_to(device: &Element, home: &str) -> bool {
+    device.name == "filesystem" && domain::attribute(device, "target", "dir") == Some(home)
+}
+
+fn binding(home: &str) -> Element {
+    let source = domain::element("source", &[("dir", home)]);
+    let target = domain::element("target", &[("dir", home)]);
+    domain::parent("filesystem", &[("type", "mount"), ("accessmode", "passthrough")], vec![source, target])
+}
+
+impl FarmStep<Container> for BindHome {
+    fn title(&self, at: &Container) -> String {
+        format!("bind {} into {}", at.farm.account.home.display(), at.name)
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        let account = Resource::new(resource::ACCOUNT, &at.farm.account.user);
+        vec![Need::Must(at.resource(resource::DOMAIN)), Need::Must(account)]
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.edit(resource::DOMAIN_EDIT, "home")]
+    }
+
+    fn claims(&self, at: &Container) -> Vec<Claim> {
+        vec![domain::lock(at)]
+    }
+
+    fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        domain::check_edit(cx, at, &|definition| edit(at, definition))
+    }
+
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        let done = domain::apply_edit(cx, at, self.validation(), &|definition| edit(at, definition));
+        done.context("should only libvirt's schema be in the way, `BindHome(validate: false)` skips that")
+    }
+}

@@ -1,0 +1,101 @@
+//! Running the programs of a root file system: the only place through which any of them is run.
+//!
+//! Under an emulator or not, the call is the same: the kernel finds the interpreter by binfmt_misc. Whoever wants such
+//! programs to run faster does it here. It does not know what they do.
+
+use anyhow::{Context, Result};
+use drover_engine::{Cmd, Cx, Jail};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where the packages that the farm shares are seen in a guest.
+pub const PACKAGES: &str = "/tmp/packages";
+
+/// A root file system whose programs are to be run.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    jail: Jail,
+}
+
+impl Guest {
+    /// The system in `root`, with proc and sys.
+    pub fn new(root: &Path) -> Self {
+        Self { jail: Jail::chroot(root) }
+    }
+
+    /// With the host's `packages` below [`PACKAGES`], read-only, in a `/tmp` of its own, which is `tmp` on the host: so
+    /// nothing of it stays in the guest.
+    ///
+    /// # Errors
+    /// When `tmp` cannot be made.
+    pub fn with_packages(mut self, packages: PathBuf, tmp: &Path) -> Result<Self> {
+        make_tmp(tmp)?;
+        self.jail = self.jail.bind(tmp, "/tmp").bind_read_only(packages, PACKAGES);
+        Ok(self)
+    }
+
+    /// With the host's `file` in place of the one at `target`.
+    #[must_use]
+    pub fn with(mut self, file: &Path, target: &str) -> Self {
+        self.jail = self.jail.bind(file, target);
+        self
+    }
+
+    /// A program of the guest, with the environment in which packages are installed.
+    pub fn command(&self, program: &str) -> Cmd {
+        Cmd::new(program)
+            .inside(&self.jail)
+            .dir("/")
+            .env("LC_ALL", "C")
+            .env("HOME", "/root")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
+    }
+
+    /// dpkg of the guest, telling among its output how far it is. Not on its standard output itself, which dpkg would then
+    /// close for the packages' scripts. It does not wait for the disk: whoever runs it sees to that in the end.
+    pub fn dpkg(&self) -> Cmd {
+        self.command("/bin/sh").args(["-c", "exec dpkg --force-unsafe-io --status-fd 3 \"$@\" 3>&1", "dpkg"])
+    }
+}
+
+/// Runs a dpkg of [`Guest::dpkg`]: each time that a package reaches `state`, `reached` is told its name.
+///
+/// # Errors
+/// When it does not end well.
+pub fn watch_dpkg(cx: &Cx, dpkg: &Cmd, state: &str, mut reached: impl FnMut(&str)) -> Result<()> {
+    cx.watch(dpkg, &mut |line| {
+        if let Some(name) = package_in_state(line, state) {
+            reached(name);
+        }
+    })
+}
+
+/// The name in a line such as `status: libc6:arm64: installed`, if the state is that.
+fn package_in_state<'a>(line: &'a str, state: &str) -> Option<&'a str> {
+    let (package, found) = line.strip_prefix("status: ")?.rsplit_once(": ")?;
+    (found == state).then(|| package.split(':').next().unwrap_or(package))
+}
+
+/// A `/tmp` as guests have it, holding the directory that the packages are bound to.
+fn make_tmp(tmp: &Path) -> Result<()> {
+    let packages = tmp.join("packages");
+    fs::create_dir_all(&packages).with_context(|| format!("make `{}`", packages.display()))?;
+    let open = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(tmp, open).with_context(|| format!("open `{}` to everybody", tmp.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_packages_are_read_from_what_dpkg_says() {
+        let package = |line| package_in_state(line, "installed");
+        assert_eq!(package("status: libc6:arm64: installed"), Some("libc6"));
+        assert_eq!(package("status: adduser: installed"), Some("adduser"));
+        assert_eq!(package("status: adduser: half-configured"), None);
+        assert_eq!(package("processing: configure: adduser"), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! # GuestPackages
+//! Installs packages in the container, from its own release.
+//!
+//! The document: `chroot "$ALTROOT" apt-get install sudo bash vim mc p7zip p7zip-full pigz pbzip2 git`, from the host, "to
+//! use its networking, while the operating environment in containers may be not yet configured". Drover does it in two
+//! steps: `fetch-packages` resolves and downloads natively, with an apt of its own that checks signatures and shares its
+//! downloads with the whole farm; `guest-packages` then unpacks and configures with the container's own dpkg, with
+//! `/proc` as packages want it, in mounts of its own that vanish with the command.
+//!
+//! ```ron
+//! GuestPackages(["comfort", "build-essential"])
+//! ```
+//! Each name is a set or a package. The set `comfort` is the document's: sudo, bash, vim, mc, p7zip, p7zip-full, pigz,
+//! pbzip2, git. A package that a release may lack is written `?name`: then it is said, and not an error.
+//!
+//! **Killed in the middle**, it goes on where it stopped: what dpkg has unpacked and configured stays so.
+//!
+//! **Changes** the container's packages. What was only installed because something else needs it is marked so, as apt does.
+//! While packages are configured no service is started (`/usr/sbin/policy-rc.d`, removed at the end).
+//!
+//! **To take it back**: `apt-get purge` in the container.
+
+use super::cut_short;
+use super::emulate::{Guest, PACKAGES, watch_dpkg};
+use super::fetch_packages::{FetchPackages, apt_directory};
+use super::package_order::{Action, PackageOrder};
+use crate::apt::Apt;
+use crate::archives::{self, Deb};
+use crate::container::Container;
+use crate::dpkg::Status;
+use crate::resource;
+use crate::step::FarmStep;
+use crate::tree;
+use anyhow::{Context, Result, ensure};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sets of packages, by name.
+const SETS: &[(&str, &[&str])] =
+    &[("comfort", &["sudo", "bash", "vim", "mc", "p7zip", "p7zip-full", "pigz", "pbzip2", "git"])];
+
+/// Lets no service be started.
+const POLICY: (&str, &str) =
+    ("/usr/sbin/policy-rc.d", "#!/bin/sh\n# drover: packages are being installed\nexit 101\n");
+/// Where apt keeps which packages were installed automatically.
+pub(super) const STATES: &str = "/var/lib/apt/extended_states";
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestPackages(pub Vec<String>);
+
+/// Where the order of a container's packages is kept.
+pub(super) fn order_file(cx: &Cx, at: &Container) -> PathBuf {
+    cx.cache("packages").join(&at.name)
+}
+
+/// The order of a container's packages, if it is known.
+pub(super) fn read_order(cx: &Cx, at: &Container) -> Result<Option<PackageOrder>> {
+    let file = HostFile::new(order_file(cx, at));
+    file.read()?.map(|text| PackageOrder::parse(&text)).transpose()
+}
+
+impl GuestPackages {
+    /// The names of all packages that are wanted, sets unfolded, each once; an optional one as `?name`.
+    fn wanted(&self) -> Vec<String> {
+        let unfold = |name: &String| match SETS.iter().find(|(set, _)| set == name) {
+            Some((_, names)) => names.iter().map(|name| (*name).to_owned()).collect(),
+            None => vec![name.clone()],
+        };
+        self.0.iter().flat_map(unfold).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Those of the wanted packages that are not completely installed, but for optional ones that are `lacking`.
+    pub(super) fn missing<'a>(wanted: &'a [String], status: &Status, lacking: &[String]) -> Vec<&'a str> {
+        let missing = |name: &&String| {
+            let plain = plain(name);
+            let is_left_out = plain != *name && lacking.iter().any(|lacks| lacks == plain);
+            !status.is_installed(plain) && !is_left_out
+        };
+        wanted.iter().filter(missing).map(|name| plain(name)).collect()
+    }
+}
+
+/// The name of a package that may be optional.
+pub(super) fn plain(name: &str) -> &str {
+    name.strip_prefix('?').unwrap_or(name)
+}
+
+impl FarmStep<Container> for GuestPackages {
+    fn title(&self, at: &Container) -> String {
+        format!("install packages in {}", at.name)
+    }
+
+    fn companions(&self, _at: &Container) -> Vec<(String, Arc<dyn FarmStep<Container>>)> {
+        vec![("fetch-packages".to_owned(), Arc::new(FetchPackages { wanted: self.wanted() }))]
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        vec![Need::Must(at.resource(resource::ROOTFS)), Need::Must(at.resource(resource::FETCHED))]
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.edit(resource::GUEST_EDIT, "packages")]
+    }
+
+    fn claims(&self, at: &Container) -> Vec<Claim> {
+        let mut claims = vec![at.accounts_lock()];
+        if at.base.is_emulated() {
+            claims.push(Claim::shares(resource::EMULATION_POOL, 1));
+        }
+        claims
+    }
+
+    fn estimate(&self, at: &Container) -> Duration {
+        Duration::from_secs(if at.base.is_emulated() { 120 } else { 15 })
+    }
+
+    fn timeout(&self, _at: &Container) -> Duration {
+        Duration::from_secs(2 * 3600)
+    }
+
+    fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        let Some(rootfs) = Rootfs::find(at.rootfs())? else {
+            return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
+        };
+        let status = Status::of(&rootfs)?;
+        let wanted = self.wanted();
+        let lacking = read_order(cx, at)?.unwrap_or_default().lacking;
+        let missing = Self::missing(&wanted, &status, &lacking);
+        if !missing.is_empty() {
+            return Ok(Check::needed(format!("not installed in `{}`: {}", at.name, missing.join(", "))));
+        }
+        if rootfs.read(POLICY.0)?.as_deref() == Some(POLICY.1) {
+            return Ok(Check::needed(format!("`{}` may not start services since a run was killed", at.name)));
+        }
+        Ok(match status.unfinished() {
+            Some((name, package)) => Check::needed(format!("`{name}` is {} in `{}`", package.state, at.name)),
+            None => Check::Satisfied,
+        })
+    }
+
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        let rootfs = Rootfs::open(at.rootfs())?;
+        let order = read_order(cx, at)?.unwrap_or_default();
+        let debs = order.debs();
+        archives::prove(cx, &debs)?;
+        cut_short::clear(&rootfs)?;
+        let tmp = cx.cache(&format!("tmp/{}", at.name));
+        let guest = Guest::new(&at.rootfs()).with_packages(archives::directory(cx), &tmp)?;
+        rootfs.write(POLICY.0, POLICY.1, Access::root(0o755))?;
+        mend(cx, &guest, &rootfs, &debs)?;
+        for part in order.actions.chunk_by(|one, other| is_unpack(one) == is_unpack(other)) {
+            install(cx, &guest, &Status::of(&rootfs)?, part)?;
+        }
+        cx.run(&guest.dpkg().args(["--force-confold", "--configure", "-a"]))?;
+        mark_automatic(&rootfs, &debs, &self.wanted(), at)?;
+        // dpkg did not wait for the disk.
+        cx.run(&Cmd::new("sync").arg("--file-system").arg(at.rootfs()))?;
+        rootfs.remove(POLICY.0)?;
+        Apt::forget(&apt_directory(cx, at))?;
+        tree::remove(cx, &tmp)
+    }
+
+    fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {
+        match self.check(cx, at)? {
+            Check::Satisfied => Ok(()),
+            Check::Needed { reason, .. } => {
+                ensure!(
+                    read_order(cx, at)?.is_some(),
+                    "{reason}, and `fetch-packages` found nothing to install"
+                );
+                anyhow::bail!("done, and yet {reason}")
+            }
+        }
+    }
+}
+
+/// Unpacks once more what was killed while its configuration files were put in place.
+fn mend(cx: &Cx, guest: &Guest, rootfs: &Rootfs, debs: &[Deb]) -> Result<()> {
+    let names = cut_short::half_placed(rootfs)?;
+    for deb in debs.iter().filter(|deb| names.contains(&deb.name)) {
+        let file = format!("{PACKAGES}/{}", deb.file);
+        cx.run(&guest.dpkg().args(["--force-depends", "--force-confold", "--unpack", &file]))?;
+    }
+    Ok(())
+}
+
+fn is_unpack(action: &Action) -> bool {
+    matches!(action, Action::Unpack(_))
+}
+
+/// Unpacks, or configures, those packages of a part of the order with which that is not done yet.
+fn install(cx: &Cx, guest: &Guest, status: &Status, part: &[Action]) -> Result<()> {
+    let (mut files, mut names) = (Vec::new(), Vec::new());
+    for action in part {
+        match action {
+            Action::Unpack(deb) if !is_unpacked(status, deb) => {
+                files.push(format!("{PACKAGES}/{}", deb.file));
+            }
+            Action::Configure(name) if !status.is_installed(name) => names.push(name.clone()),
+            Action::Unpack(_) | Action::Configure(_) => {}
+        }
+    }
+    let (verb, state, words) =
+        if names.is_empty() { ("--unpack", "unpacked", files) } else { ("--configure", "installed", names) };
+    if words.is_empty() {
+        return Ok(());
+    }
+    let (mut done, total) = (0, words.len() as u64);
+    let dpkg = guest.dpkg().args(["--force-confold", verb]).args(words);
+    watch_dpkg(cx, &dpkg, state, |_| {
+        done += 1;
+        cx.progress(done.min(total), total);
+    })
+    .with_context(|| format!("{} packages", verb.trim_start_matches('-')))
+}
+
+fn is_unpacked(status: &Status, deb: &Deb) -> bool {
+    status.package(&deb.name).is_some_and(|package| package.is_unpacked() && package.version == deb.version)
+}
+
+/// Marks what was installed only because something else needs it, as apt does.
+fn mark_automatic(rootfs: &Rootfs, debs: &[Deb], wanted: &[String], at: &Container) -> Result<()> {
+    let mut states = rootfs.read_to_edit(STATES)?.unwrap_or_default();
+    let asked = |deb: &&Deb| wanted.iter().any(|name| plain(name) == deb.name);
+    for deb in debs.iter().filter(|deb| !asked(deb)) {
+        if !states.lines().any(|line| line.strip_prefix("Package: ") == Some(deb.name.as_str())) {
+            let arch = at.base.arch.debian();
+            states += &format!("Package: {}\nArchitecture: {arch}\nAuto-Installed: 1\n\n", deb.name);
+        }
+    }
+    rootfs.write(STATES, &states, Access::root(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_unfolded_and_names_are_there_once() {
+        let step = GuestPackages(vec!["git".to_owned(), "comfort".to_owned(), "gcc".to_owned()]);
+        let wanted = step.wanted();
+        assert_eq!(wanted.iter().filter(|name| *name == "git").count(), 1);
+        assert!(wanted.contains(&"gcc".to_owned()) && wanted.contains(&"p7zip-full".to_owned()));
+        assert!(!wanted.contains(&"comfort".to_owned()));
+    }
+
+    #[test]
+    fn only_an_optional_package_may_be_lacking() {
+        let status = Status::parse("Package: a\nStatus: install ok installed\n");
+        let wanted = ["a", "?a", "b", "?c", "?d"].map(str::to_owned);
+        let lacking = ["b", "c"].map(str::to_owned);
+        assert_eq!(GuestPackages::missing(&wanted, &status, &lacking), ["b", "d"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! Our block of `/etc/hosts`: the containers' names, in lines of ours between two marks. It does not read the file.
+
+use anyhow::{Result, bail};
+use std::net::Ipv4Addr;
+
+const BEGIN: &str = "# drover begin: the names of containers";
+const END: &str = "# drover end";
+
+/// The text of `/etc/hosts`, in three parts.
+#[derive(Clone, Debug)]
+pub(crate) struct HostsBlock<'a> {
+    before: &'a str,
+    ours: Vec<&'a str>,
+    after: &'a str,
+}
+
+impl<'a> HostsBlock<'a> {
+    /// Takes the text apart.
+    ///
+    /// # Errors
+    /// When one of the two marks is missing, or stands there twice.
+    pub(crate) fn read(text: &'a str) -> Result<Self> {
+        let places = |mark: &str| -> Vec<usize> {
+            let mut offset = 0;
+            let mut found = Vec::new();
+            for line in text.split_inclusive('\n') {
+                if line.trim_end() == mark {
+                    found.push(offset);
+                }
+                offset += line.len();
+            }
+            found
+        };
+        match (&places(BEGIN)[..], &places(END)[..]) {
+            ([], []) => Ok(Self { before: text, ours: Vec::new(), after: "" }),
+            ([begin], [end]) if begin < end => {
+                let inner = &text[*begin..*end];
+                let after = text[*end..].split_once('\n').map_or("", |(_, after)| after);
+                Ok(Self { before: &text[..*begin], ours: inner.lines().skip(1).collect(), after })
+            }
+            _ => bail!(
+                "the marks `{BEGIN}` and `{END}` do not stand there once each, in this order: mend them by hand"
+            ),
+        }
+    }
+
+    /// The lines of others that name `name`.
+    pub(crate) fn foreign(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let lines = self.before.lines().chain(self.after.lines());
+        lines.filter(move |line| names(line).any(|known| known.eq_ignore_ascii_case(name)))
+    }
+
+    /// The address that our block has for `name`.
+    pub(crate) fn address(&self, name: &str) -> Option<&'a str> {
+        let line = self.ours.iter().find(|line| names(line).any(|known| known == name))?;
+        line.split_whitespace().next()
+    }
+
+    /// The text with `name` at `address`.
+    pub(crate) fn with(&self, name: &str, address: Ipv4Addr) -> String {
+        let line = format!("{address} {name}");
+        let mut ours: Vec<&str> = self.ours.clone();
+        match ours.iter().position(|known| names(known).any(|known| known == name)) {
+            Some(index) => ours[index] = &line,
+            None => ours.push(&line),
+        }
+        let gap = if self.before.is_empty() || self.before.ends_with('\n') { "" } else { "\n" };
+        format!("{}{gap}{BEGIN}\n{}\n{END}\n{}", self.before, ours.join("\n"), self.after)
+    }
+}
+
+/// The names of a line, which follow the address.
+fn names(line: &str) -> impl Iterator<Item = &str> {
+    let content = line.split_once('#').map_or(line, |(content, _)| content);
+    content.split_whitespace().skip(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 3, last)
+    }
+
+    fn with(text: &str, name: &str, last: u8) -> String {
+        HostsBlock::read(text).expect("whole").with(name, at(last))
+    }
+
+    #[test]
+    fn one_block_a_line_each_and_the_rest_untouched() {
+        let theirs = "127.0.0.1 localhost # a\n";
+        let one = with(theirs, "a", 5);
+        assert_eq!(one, format!("{theirs}{BEGIN}\n10.0.3.5 a\n{END}\n"));
+        let later = format!("{one}10.9.9.9 later\n");
+        let two = with(&later, "b", 6);
+        assert_eq!(two, format!("{theirs}{BEGIN}\n10.0.3.5 a\n10.0.3.6 b\n{END}\n10.9.9.9 later\n"));
+        assert_eq!(with(&two, "a", 7), two.replace("10.0.3.5", "10.0.3.7"));
+        assert_eq!(with(&two, "a", 5), two);
+    }
+
+    #[test]
+    fn knows_its_own_lines_from_others() {
+        let text = with("10.0.3.9 x y\n", "a", 5);
+        let hosts = HostsBlock::read(&text).expect("whole");
+        assert_eq!(hosts.foreign("y").collect::<Vec<_>>(), ["10.0.3.9 x y"]);
+        assert_eq!(hosts.foreign("a").count(), 0);
+        assert_eq!(hosts.address("a"), Some("10.0.3.5"));
+        assert_eq!(hosts.address("y"), None);
+        assert!(HostsBlock::read(&format!("{BEGIN}\n10.0.3.5 a\n")).is_err(), "no end");
+    }
+}

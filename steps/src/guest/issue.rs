@@ -1,0 +1,94 @@
+//! # Issue
+//! Lets the container say its name and addresses before somebody logs in, on the console and by ssh.
+//!
+//! The document: "reporting of assigned IP addresses on the console": `grep eth0 ALTROOT/etc/issue || printf … >>`, and
+//! the same for `issue.net`.
+//!
+//! ```ron
+//! Issue
+//! ```
+//! **Changes** `/etc/issue` and `/etc/issue.net` in the container: the document's line at the end of each, unless `eth0`
+//! stands in it already. A file that is a link is an error: what it names may belong to somebody else.
+//!
+//! **To take it back**, remove the line.
+
+use crate::container::Container;
+use crate::resource;
+use crate::step::FarmStep;
+use anyhow::Result;
+use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs};
+use serde::Deserialize;
+
+const FILES: [&str; 2] = ["etc/issue", "etc/issue.net"];
+
+/// The document's line; getty and sshd fill it in.
+const LINE: &str = r"\S{NAME} \S{VERSION_ID} \n \l@\b ; Current IP(s): \4{eth0} \4{eth1} \4{eth2} \4{eth3}";
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issue {}
+
+/// The text with the line.
+fn edited(before: &str) -> String {
+    if before.contains("eth0") {
+        return before.to_owned();
+    }
+    let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+    format!("{before}{gap}{LINE}\n")
+}
+
+fn check_file(at: &Container, rootfs: &Rootfs, file: &str) -> Result<Check> {
+    let before = rootfs.read_to_edit(file)?;
+    let after = edited(before.as_deref().unwrap_or_default());
+    Ok(match Check::text(&format!("/{file} of {}", at.name), before.as_deref(), &after) {
+        Check::Needed { diff, .. } => {
+            Check::Needed { reason: format!("/{file} of `{}` does not show its addresses", at.name), diff }
+        }
+        satisfied @ Check::Satisfied => satisfied,
+    })
+}
+
+impl FarmStep<Container> for Issue {
+    fn title(&self, at: &Container) -> String {
+        format!("let {} show its addresses", at.name)
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        vec![Need::Must(at.resource(resource::ROOTFS))]
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.edit(resource::GUEST_EDIT, "issue")]
+    }
+
+    fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
+        let Some(rootfs) = Rootfs::find(at.rootfs())? else {
+            return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
+        };
+        check_file(at, &rootfs, FILES[0])?.and_then(|| check_file(at, &rootfs, FILES[1]))
+    }
+
+    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+        let rootfs = Rootfs::open(at.rootfs())?;
+        for file in FILES {
+            let before = rootfs.read_to_edit(file)?.unwrap_or_default();
+            rootfs.write(file, &edited(&before), Access::root(0o644))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_added_once() {
+        let debian = "Debian GNU/Linux 12 \\n \\l\n\n";
+        let once = edited(debian);
+        assert_eq!(once, format!("{debian}{LINE}\n"));
+        assert_eq!(edited(&once), once);
+        assert_eq!(edited("no newline"), format!("no newline\n{LINE}\n"));
+    }
+}

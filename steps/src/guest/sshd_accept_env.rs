@@ -1,0 +1,108 @@
+//! # SshdAcceptEnv
+//! Lets ssh clients hand their environment to the container, as CI does with `ssh -o SendEnv='*'`.
+//!
+//! The document: `grep 'AcceptEnv \*' sshd_config || ( echo "" ; echo "# For CI: Allow passing any envvars:"; echo
+//! 'AcceptEnv *' ) >> sshd_config`.
+//!
+//! ```ron
+//! SshdAcceptEnv
+//! ```
+//! **Changes** `/etc/ssh/sshd_config` in the container: the document's three lines, at the end, or before the first
+//! `Match`, behind which they would count for some only. A line that is commented out does not count as there.
+//!
+//! **To take it back**, remove the lines.
+
+use crate::container::Container;
+use crate::resource;
+use crate::step::FarmStep;
+use anyhow::{Context, Result};
+use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs};
+use serde::Deserialize;
+
+const FILE: &str = "etc/ssh/sshd_config";
+const BLOCK: &str = "\n# For CI: Allow passing any envvars:\nAcceptEnv *\n";
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshdAcceptEnv {}
+
+/// The words of a line of sshd's configuration; the first is the keyword, which may be followed by `=`.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split([' ', '\t', '=']).filter(|word| !word.is_empty())
+}
+
+fn is_keyword(line: &str, keyword: &str) -> bool {
+    words(line).next().is_some_and(|word| word.eq_ignore_ascii_case(keyword))
+}
+
+/// The text with the block.
+fn edited(before: &str) -> String {
+    let mut global = before.lines().take_while(|line| !is_keyword(line, "Match"));
+    if global.any(|line| is_keyword(line, "AcceptEnv") && words(line).any(|word| word == "*")) {
+        return before.to_owned();
+    }
+    let mut offset = 0;
+    let place = before.split_inclusive('\n').find_map(|line| {
+        offset += line.len();
+        is_keyword(line.trim_end(), "Match").then_some(offset - line.len())
+    });
+    let (head, tail) = before.split_at(place.unwrap_or(before.len()));
+    let gap = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };
+    let blank = if tail.is_empty() { "" } else { "\n" };
+    format!("{head}{gap}{BLOCK}{blank}{tail}")
+}
+
+impl FarmStep<Container> for SshdAcceptEnv {
+    fn title(&self, at: &Container) -> String {
+        format!("let {} accept an environment by ssh", at.name)
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        vec![Need::Must(at.resource(resource::ROOTFS))]
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.edit(resource::GUEST_EDIT, "accept-env")]
+    }
+
+    fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
+        let Some(rootfs) = Rootfs::find(at.rootfs())? else {
+            return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
+        };
+        let Some(before) = rootfs.read_to_edit(FILE)? else {
+            return Ok(Check::needed(format!("the container `{}` has no /{FILE}", at.name)));
+        };
+        Ok(match Check::text(&format!("/{FILE} of {}", at.name), Some(&before), &edited(&before)) {
+            Check::Needed { diff, .. } => {
+                Check::Needed { reason: format!("sshd of `{}` accepts no environment", at.name), diff }
+            }
+            satisfied @ Check::Satisfied => satisfied,
+        })
+    }
+
+    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+        let rootfs = Rootfs::open(at.rootfs())?;
+        let before = rootfs.read_to_edit(FILE)?;
+        let before =
+            before.with_context(|| format!("`{}` has no /{FILE}: install openssh-server in it", at.name))?;
+        rootfs.write(FILE, &edited(&before), Access::root(0o644))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_is_added_once_and_counts_for_all() {
+        let debian = "Include /etc/ssh/sshd_config.d/*.conf\n#AcceptEnv *\nAcceptEnv LANG LC_*\n";
+        assert_eq!(edited(debian), format!("{debian}{BLOCK}"));
+        let with_match = format!("{debian}Match User a\n  AcceptEnv *\n");
+        let once = edited(&with_match);
+        assert_eq!(once, format!("{debian}{BLOCK}\nMatch User a\n  AcceptEnv *\n"));
+        assert_eq!(edited(&once), once);
+        assert_eq!(edited("acceptenv\tLANG *"), "acceptenv\tLANG *");
+        assert_eq!(edited("UsePAM yes"), format!("UsePAM yes\n{BLOCK}"));
+    }
+}

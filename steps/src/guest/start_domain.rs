@@ -1,0 +1,124 @@
+//! # StartDomain
+//! Starts the container.
+//!
+//! The document: `virsh start NAME`.
+//!
+//! ```ron
+//! StartDomain
+//! ```
+//! It starts after every edit of the domain and of the root file system that the plan has, when the bridge serves
+//! addresses. A domain that runs is left alone, also when its definition has changed since it was started; one that is
+//! paused goes on. When libvirt cannot start it, the end of `/var/log/libvirt/lxc/NAME.log` is shown, and the log kept.
+//!
+//! **To take it back**: `virsh -c lxc:///system shutdown NAME`, or `destroy` if it does not listen.
+
+use crate::container::Container;
+use crate::domain::{self, Lookup};
+use crate::resource;
+use crate::step::FarmStep;
+use anyhow::{Context, Error, Result};
+use drover_engine::{Check, Claim, CommandError, Cx, Need, Resource};
+use serde::Deserialize;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a domain that cannot run needs to fall over.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// How many lines of libvirt's log are shown.
+const WORDS: usize = 8;
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartDomain {}
+
+fn log(at: &Container) -> PathBuf {
+    format!("/var/log/libvirt/lxc/{}.log", at.name).into()
+}
+
+/// What libvirt's log of the domain ends with; the log is kept.
+fn last_words(cx: &Cx, at: &Container) -> Result<Vec<String>> {
+    cx.keep_log(&log(at))?;
+    let bytes = match std::fs::read(log(at)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("read {}", log(at).display())),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(WORDS)..].iter();
+    Ok(tail.map(|line| format!("{}: {line}", log(at).display())).collect())
+}
+
+/// The failure of a command about the domain, with what libvirt's own log says before what the command said.
+fn failed(cx: &Cx, at: &Container, mut error: CommandError) -> Result<Error> {
+    let mut tail = last_words(cx, at)?;
+    tail.append(&mut error.tail);
+    Ok(Error::new(CommandError { tail, ..error }).context(format!("libvirt cannot start `{}`", at.name)))
+}
+
+impl FarmStep<Container> for StartDomain {
+    fn title(&self, at: &Container) -> String {
+        format!("start {}", at.name)
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        let edits = resource::DOMAIN_EDITS.map(|what| at.edit(resource::DOMAIN_EDIT, what));
+        let guest = resource::GUEST_EDITS.map(|what| at.edit(resource::GUEST_EDIT, what));
+        let mut all: Vec<_> = edits.into_iter().chain(guest).map(Need::IfAny).collect();
+        all.extend([
+            Need::Must(at.resource(resource::DOMAIN)),
+            Need::Must(Resource::new(resource::BRIDGE, &at.farm.bridge)),
+            Need::Must(Resource::new(resource::LIBVIRT, domain::URI)),
+            Need::IfAny(at.resource(resource::ADDRESS)),
+            Need::IfAny(Resource::new(resource::ACCOUNT, &at.farm.account.user)),
+        ]);
+        if at.base.is_emulated() {
+            all.push(Need::Must(Resource::new(resource::EMULATION, at.base.arch.debian())));
+        }
+        all
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.resource(resource::RUNNING)]
+    }
+
+    fn claims(&self, at: &Container) -> Vec<Claim> {
+        vec![domain::lock(at)]
+    }
+
+    fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        Ok(match domain::state(cx, &at.name)? {
+            Lookup::Found(state) if state == "running" => Check::Satisfied,
+            Lookup::Found(state) => Check::needed(format!("the domain `{}` is {state}", at.name)),
+            Lookup::Missing(reason) => Check::needed(reason),
+        })
+    }
+
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        let verb = match domain::state(cx, &at.name)?.required()?.as_str() {
+            "running" => return Ok(()),
+            "paused" => "resume",
+            _ => "start",
+        };
+        let Err(error) = cx.run(&domain::virsh().args([verb, &at.name])) else { return Ok(()) };
+        match error.downcast::<CommandError>() {
+            Ok(error) => Err(failed(cx, at, error)?),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {
+        cx.sleep(SETTLE)?;
+        match self.check(cx, at)? {
+            Check::Satisfied => Ok(()),
+            Check::Needed { reason, .. } => {
+                let command = domain::virsh().args(["start", &at.name]).to_string();
+                let status = format!("ended well, but {reason} after {} s", SETTLE.as_secs());
+                Err(failed(cx, at, CommandError { command, status, tail: Vec::new() })?)
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! # UniqueMac
+//! Gives the container's interface on the farm's bridge a hardware address that no other domain has, and that stays.
+//!
+//! The document: "Verify that unique MAC addresses were defined (e.g. 00:16:3e:00:00:01 tends to pop up often)".
+//!
+//! ```ron
+//! UniqueMac
+//! ```
+//! The address follows from the container's name: libvirt's `52:54:00` and three bytes of the name's digest, so that a
+//! container that is made again gets the same one. Should another domain have that, also one that is not ours, the next
+//! three bytes are taken, and so on; an address that was taken in this way stays.
+//!
+//! **Changes** the `<mac>` in the domain's definition. It is seen when the domain starts the next time.
+//!
+//! **To take it back**, there is nothing: a domain has to have an address.
+
+use crate::container::Container;
+use crate::domain::{self, Validation};
+use crate::resource;
+use crate::step::FarmStep;
+use anyhow::{Context, Result};
+use drover_engine::{Check, Claim, Cx, Need, Resource};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use xmltree::Element;
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UniqueMac {}
+
+/// The addresses that follow from a name, the best first.
+fn candidates(name: &str) -> Vec<String> {
+    let digest = Sha256::digest(name.as_bytes());
+    let triples = digest.chunks_exact(3);
+    triples.map(|bytes| format!("52:54:00:{:02x}:{:02x}:{:02x}", bytes[0], bytes[1], bytes[2])).collect()
+}
+
+/// The addresses of all other domains, in lower case.
+fn taken(cx: &Cx, at: &Container) -> Result<Vec<String>> {
+    let others = domain::others(cx, &at.name)?;
+    let interfaces = others.iter().flat_map(|other| domain::devices(other, "interface"));
+    Ok(interfaces.filter_map(|it| Some(domain::attribute(it, "mac", "address")?.to_lowercase())).collect())
+}
+
+pub(super) fn edit(at: &Container, taken: &[String], definition: &mut Element) -> Result<Option<String>> {
+    let bridge = at.farm.bridge.as_str();
+    let devices = domain::child(definition, "devices");
+    let mut interfaces = domain::children(devices, "interface");
+    let ours = interfaces.find(|it| domain::attribute(it, "source", "bridge") == Some(bridge));
+    let Some(interface) = ours else {
+        return Ok(Some(format!("the domain `{}` has no interface on `{bridge}`", at.name)));
+    };
+    let mac = domain::child(interface, "mac");
+    let was = mac.attributes.get("address").map(|address| address.to_lowercase()).unwrap_or_default();
+    let mut good = candidates(&at.name);
+    good.retain(|address| !taken.contains(address));
+    if good.contains(&was) {
+        return Ok(None);
+    }
+    let wanted = good.first().with_context(|| format!("every address of `{}` is taken", at.name))?;
+    mac.attributes.insert("address".to_owned(), wanted.clone());
+    let shared = if taken.contains(&was) { ", which another domain has too" } else { "" };
+    Ok(Some(format!("the interface of `{}` has the address `{was}`{shared}, not `{wanted}`", at.name)))
+}
+
+impl FarmStep<Container> for UniqueMac {
+    fn title(&self, at: &Container) -> String {
+        format!("give {} a hardware address of its own", at.name)
+    }
+
+    fn needs(&self, at: &Container) -> Vec<Need> {
+        vec![Need::Must(at.resource(resource::INTERFACE))]
+    }
+
+    fn provides(&self, at: &Container) -> Vec<Resource> {
+        vec![at.edit(resource::DOMAIN_EDIT, "mac")]
+    }
+
+    fn claims(&self, at: &Container) -> Vec<Claim> {
+        // The second lock is on all addresses: two domains must not choose at the same time.
+        vec![domain::lock(at), Claim::lock("hardware addresses")]
+    }
+
+    fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        let taken = taken(cx, at)?;
+        domain::check_edit(cx, at, &|definition| edit(at, &taken, definition))
+    }
+
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        let taken = taken(cx, at)?;
+        domain::apply_edit(cx, at, Validation::Skipped, &|definition| edit(at, &taken, definition))
+    }
+}

@@ -1,0 +1,229 @@
+//! The host's apt and dpkg: what is installed, and installing more.
+//!
+//! It does not know what the packages are for.
+
+use super::apt_lock;
+use super::policy;
+use anyhow::{Context, Result, bail};
+use drover_engine::{Cmd, CommandError, Cx, Jail};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What apt says when its lists are missing or too old to lead to a package.
+const STALE_LISTS: [&str; 4] = [
+    "Unable to locate package",
+    "has no installation candidate",
+    "404  Not Found",
+    "Unable to fetch some archives",
+];
+
+/// Installing packages without any service starting.
+pub(super) struct Apt<'a> {
+    cx: &'a Cx,
+    jail: Jail,
+}
+
+/// Which of these packages are wholly installed.
+pub(super) fn installed<'a>(cx: &Cx, names: &[&'a str]) -> Result<BTreeSet<&'a str>> {
+    let format = "${db:Status-Abbrev} ${Package} ${binary:Package}\\n";
+    let query = Cmd::new("dpkg-query").args(["--show", "--showformat", format, "--"]).args(names);
+    let output = cx.probe(&query)?;
+    // It ends with 1 if it does not know a package, which is an answer.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        bail!("`dpkg-query` ended with {}: {}", output.status, output.stderr.trim());
+    }
+    let there: BTreeSet<&str> = output.stdout.lines().flat_map(whole).collect();
+    Ok(names.iter().copied().filter(|name| there.contains(name)).collect())
+}
+
+/// The names of the package that a line of dpkg-query's tells of, if it is wholly installed.
+fn whole(line: &str) -> Vec<&str> {
+    let mut words = line.split_whitespace();
+    match words.next() {
+        // Wanted or held, and installed, without an error.
+        Some("ii" | "hi") => words.collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a status of dpkg's, such as `iHR`, says that the package has to be unpacked anew.
+fn is_half_unpacked(status: &str) -> bool {
+    status.chars().nth(2) == Some('R')
+}
+
+/// Whether this can be a package's name, with an architecture after a colon or without.
+pub(super) fn is_package_name(name: &str) -> bool {
+    let (name, arch) = name.split_once(':').unwrap_or((name, "all"));
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let legal = |c: char| plain(c) || "+-.".contains(c);
+    name.len() >= 2
+        && name.starts_with(plain)
+        && name.chars().all(legal)
+        && !arch.is_empty()
+        && arch.chars().all(plain)
+}
+
+impl<'a> Apt<'a> {
+    /// The host's apt, once nobody else is using it.
+    pub(super) fn new(cx: &'a Cx) -> Result<Self> {
+        apt_lock::wait(cx)?;
+        Ok(Self { cx, jail: policy::jail(cx)? })
+    }
+
+    /// Configures what an installation that was killed left unpacked.
+    pub(super) fn finish_interrupted(&self) -> Result<()> {
+        let audit = self.cx.read(&Cmd::new("dpkg").arg("--audit"))?;
+        let journal = Path::new("/var/lib/dpkg/updates");
+        let mut entries =
+            journal.read_dir().with_context(|| format!("cannot read `{}`", journal.display()))?;
+        if audit.trim().is_empty() && entries.next().is_none() {
+            return Ok(());
+        }
+        self.cx.note("an installation was interrupted: what it left is configured first");
+        let options = ["--force-confdef", "--force-confold", "--configure", "-a"];
+        let configured = self.cx.run(&self.quiet("dpkg").args(options));
+        if configured.is_ok() && self.half_unpacked()?.is_empty() {
+            return Ok(());
+        }
+        self.cx.note("dpkg cannot do that alone: apt is asked to mend it");
+        self.mend()
+    }
+
+    /// Brings what packages lack that an installation was about to bring, then unpacks anew what was being unpacked: apt
+    /// does not see the latter by itself, and refuses to while it sees the former.
+    fn mend(&self) -> Result<()> {
+        let mended = self.fetching(&self.apt_get(&["--fix-broken", "install"]));
+        let broken = self.half_unpacked()?;
+        if broken.is_empty() {
+            return mended;
+        }
+        self.fetching(&self.apt_get(&["--reinstall", "install", "--"]).args(broken))
+    }
+
+    /// Installs these packages, all in one transaction.
+    pub(super) fn install(&self, packages: &[&str]) -> Result<()> {
+        self.fetching(&self.apt_get(&["--no-install-recommends", "install", "--"]).args(packages))
+    }
+
+    /// The packages that were killed while they were unpacked: dpkg refuses to configure them.
+    fn half_unpacked(&self) -> Result<Vec<String>> {
+        let format = "${db:Status-Abbrev}\\t${binary:Package}\\n";
+        let listed = self.cx.read(&Cmd::new("dpkg-query").args(["--show", "--showformat", format]))?;
+        let broken = listed
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .filter(|(status, _)| is_half_unpacked(status));
+        Ok(broken.map(|(_, name)| name.to_owned()).collect())
+    }
+
+    /// Runs a command of apt's that may fetch packages; where the lists do not lead to one, with new lists.
+    fn fetching(&self, command: &Cmd) -> Result<()> {
+        if !has_lists()? {
+            self.update()?;
+            return self.cx.run(command);
+        }
+        match self.cx.run(command) {
+            Err(error) if are_lists_stale(&error) => {
+                self.cx.note("apt's lists do not lead to every package: they are fetched again");
+                self.update()?;
+                self.cx.run(command)
+            }
+            result => result,
+        }
+    }
+
+    fn update(&self) -> Result<()> {
+        self.cx.run(&self.apt_get(&["update"])).context("the package lists could not be fetched")
+    }
+
+    fn apt_get(&self, args: &[&str]) -> Cmd {
+        let options = [
+            "DPkg::Lock::Timeout=300",
+            "Dpkg::Options::=--force-confdef",
+            "Dpkg::Options::=--force-confold",
+            "Dpkg::Use-Pty=0",
+            "Acquire::Retries=3",
+            "APT::Update::Error-Mode=any",
+        ];
+        let command = self.quiet("apt-get").args(["--quiet", "--yes"]);
+        options.iter().fold(command, |command, option| command.args(["-o", option])).args(args)
+    }
+
+    /// A call of `program` that asks nobody anything, speaks English, and starts no service.
+    fn quiet(&self, program: &str) -> Cmd {
+        let environment = [
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("DEBIAN_PRIORITY", "critical"),
+            ("APT_LISTCHANGES_FRONTEND", "none"),
+            ("NEEDRESTART_MODE", "l"),
+            ("LC_ALL", "C.UTF-8"),
+        ];
+        let command = Cmd::new(program).inside(&self.jail);
+        environment.iter().fold(command, |command, (name, value)| command.env(name, value))
+    }
+}
+
+/// Whether there is any list of packages.
+fn has_lists() -> Result<bool> {
+    let directory = Path::new("/var/lib/apt/lists");
+    let entries = match directory.read_dir() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.with_context(|| format!("cannot read `{}`", directory.display()))?,
+    };
+    for entry in entries {
+        if entry?.file_name().to_string_lossy().contains("_Packages") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn are_lists_stale(error: &anyhow::Error) -> bool {
+    let Some(error) = error.downcast_ref::<CommandError>() else { return false };
+    error.tail.iter().any(|line| STALE_LISTS.iter().any(|words| line.contains(words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{are_lists_stale, is_half_unpacked, is_package_name, whole};
+    use drover_engine::CommandError;
+
+    #[test]
+    fn only_what_is_whole_counts() {
+        assert_eq!(whole("ii  libc6 libc6:amd64"), ["libc6", "libc6:amd64"]);
+        assert_eq!(whole("hi  lxc lxc"), ["lxc", "lxc"]);
+        for half in ["iF  lxc lxc", "iU  lxc lxc", "rc  lxc lxc", "iiR lxc lxc", "un  lxc lxc"] {
+            assert!(whole(half).is_empty(), "{half}");
+        }
+    }
+
+    #[test]
+    fn what_was_being_unpacked_is_recognised() {
+        assert!(is_half_unpacked("iHR") && is_half_unpacked("iFR"));
+        assert!(!is_half_unpacked("ii ") && !is_half_unpacked("iF ") && !is_half_unpacked("rc"));
+    }
+
+    #[test]
+    fn names_of_packages() {
+        for name in ["g++", "libstdc++6", "wget", "libc6:arm64", "0ad"] {
+            assert!(is_package_name(name), "{name}");
+        }
+        for name in ["", "x", "-y", "a b", "Wget", "lxc=1.0", "libc6:"] {
+            assert!(!is_package_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn old_lists_are_told_from_other_trouble() {
+        let error = |line: &str| {
+            anyhow::Error::new(CommandError {
+                command: "apt-get".to_owned(),
+                status: "exit status 100".to_owned(),
+                tail: vec![line.to_owned()],
+            })
+        };
+        assert!(are_lists_stale(&error("E: Unable to locate package arch-test")));
+        assert!(!are_lists_stale(&error("E: You don't have enough free space")));
+        assert!(!are_lists_stale(&anyhow::anyhow!("404  Not Found")));
+    }
+}

@@ -1,0 +1,129 @@
+//! # BridgeDns
+//! Lets the bridge's dnsmasq give each container the address that is reserved for its name.
+//!
+//! The document: "For dnsmasq integration on the independent bridge be sure to mention
+//! `LXC_DHCP_CONFILE="/etc/lxc/dnsmasq.conf"` in `/etc/default/lxc-net`,
+//! `dhcp-hostsfile=/etc/lxc/dnsmasq-hosts.conf` in `/etc/lxc/dnsmasq.conf`; `touch /etc/lxc/dnsmasq-hosts.conf`".
+//!
+//! ```ron
+//! BridgeDns
+//! ```
+//!
+//! **Changes** the three files of that sentence. Other lines in them stay as they are, and so do the lines of a hosts
+//! file that is there. `/etc/dnsmasq.conf`, the host's own, is not touched.
+//!
+//! The restart that makes it count is not made here but once for all who change what lxc-net reads: see `Bridge`.
+//!
+//! **To take it back** remove the two lines, and the hosts file if it is empty; then restart lxc-net.
+
+use super::bridge::{DEFAULTS, DEFAULTS_LOCK};
+use super::{lines, privilege};
+use crate::farm::Farm;
+use crate::resource::{LXC_NET_INPUT, PACKAGES};
+use crate::step::FarmStep;
+use anyhow::{Context, Result};
+use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource};
+use serde::Deserialize;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// What lxc-net's dnsmasq reads.
+pub(super) const DNSMASQ: &str = "/etc/lxc/dnsmasq.conf";
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeDns {}
+
+impl FarmStep<Farm> for BridgeDns {
+    fn title(&self, at: &Farm) -> String {
+        format!("let dnsmasq on {} know the containers' names", at.bridge)
+    }
+
+    fn needs(&self, _at: &Farm) -> Vec<Need> {
+        // The files are configuration of the packages: dpkg is to find none when it brings its own.
+        vec![Need::IfAny(Resource::new(PACKAGES, "host"))]
+    }
+
+    fn provides(&self, _at: &Farm) -> Vec<Resource> {
+        vec![Resource::new(LXC_NET_INPUT, "BridgeDns")]
+    }
+
+    fn claims(&self, _at: &Farm) -> Vec<Claim> {
+        vec![Claim::lock(DEFAULTS_LOCK)]
+    }
+
+    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
+        privilege::require_root()
+    }
+
+    fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
+        let mut needed = Vec::new();
+        for (path, edit) in edits(at) {
+            let before = HostFile::new(path).read()?;
+            let check = Check::text(path, before.as_deref(), &edit(before.as_deref().unwrap_or("")));
+            if let Check::Needed { reason, diff } = check {
+                needed.push((reason, diff.unwrap_or_default()));
+            }
+        }
+        if needed.is_empty() {
+            return Ok(check_exists(at.dnsmasq_hosts()));
+        }
+        let (reasons, diffs): (Vec<_>, Vec<_>) = needed.into_iter().unzip();
+        Ok(Check::Needed { reason: reasons.join(", "), diff: Some(diffs.concat()) })
+    }
+
+    fn apply(&self, _cx: &Cx, at: &Farm) -> Result<()> {
+        for (path, edit) in edits(at) {
+            let file = HostFile::new(path);
+            file.write(&edit(file.read()?.as_deref().unwrap_or("")))?;
+        }
+        touch(at.dnsmasq_hosts())
+    }
+}
+
+type Edit = Box<dyn Fn(&str) -> String>;
+
+/// The files that are edited, and how.
+fn edits(farm: &Farm) -> [(&'static str, Edit); 2] {
+    let hosts = format!("dhcp-hostsfile={}", farm.dnsmasq_hosts().display());
+    [
+        (DEFAULTS, Box::new(|text| lines::assign(text, "LXC_DHCP_CONFILE", DNSMASQ))),
+        (DNSMASQ, Box::new(move |text| lines::with_line(text, &hosts))),
+    ]
+}
+
+fn check_exists(file: &Path) -> Check {
+    if file.exists() {
+        return Check::Satisfied;
+    }
+    Check::needed(format!("{} does not exist", file.display()))
+}
+
+/// Makes an empty file, unless there is one: never in the way of somebody who writes it at the same time.
+fn touch(file: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).create_new(true).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot make `{}`", file.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::edits;
+    use crate::farm::Farm;
+
+    #[test]
+    fn the_documents_lines_are_added_once() {
+        let texts = ["USE_LXC_BRIDGE=\"true\"\n#LXC_DHCP_CONFILE=/etc/dnsmasq.conf\n", ""];
+        let added =
+            ["LXC_DHCP_CONFILE=\"/etc/lxc/dnsmasq.conf\"\n", "dhcp-hostsfile=/etc/lxc/dnsmasq-hosts.conf\n"];
+        for ((before, line), (_, edit)) in texts.iter().zip(added).zip(edits(&Farm::default())) {
+            let after = edit(before);
+            assert_eq!(after, format!("{before}{line}"));
+            assert_eq!(edit(&after), after);
+        }
+    }
+}

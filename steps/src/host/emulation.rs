@@ -1,0 +1,218 @@
+//! One architecture whose programs can be executed: what comes with the step `Binfmt`, once for each.
+
+use super::binfmt::REGISTRATIONS;
+use super::elf;
+use super::{privilege, program};
+use crate::architecture::Architecture;
+use crate::farm::Farm;
+use crate::resource::{BINFMT, EMULATION, PACKAGES};
+use crate::step::FarmStep;
+use anyhow::{Context, Result, bail, ensure};
+use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Programs of an architecture can be executed.
+#[derive(Debug)]
+pub(super) struct Emulation(pub(super) Architecture);
+
+/// How the kernel is to run the programs of an architecture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Registration {
+    enabled: bool,
+    interpreter: PathBuf,
+    flags: String,
+}
+
+impl FarmStep<Farm> for Emulation {
+    fn title(&self, _at: &Farm) -> String {
+        format!("run programs of {}", self.0)
+    }
+
+    fn needs(&self, _at: &Farm) -> Vec<Need> {
+        vec![Need::Must(Resource::new(PACKAGES, "host")), Need::Must(Resource::new(BINFMT, REGISTRATIONS))]
+    }
+
+    fn provides(&self, _at: &Farm) -> Vec<Resource> {
+        vec![Resource::new(EMULATION, self.0.debian())]
+    }
+
+    fn claims(&self, _at: &Farm) -> Vec<Claim> {
+        // Two architectures share an emulator: armel and armhf.
+        vec![Claim::lock("binfmt registrations")]
+    }
+
+    fn timeout(&self, _at: &Farm) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
+        privilege::require_root()
+    }
+
+    fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
+        let check = if self.is_native() { Check::Satisfied } else { self.check_registered()? };
+        check.and_then(|| self.check_runs(cx))
+    }
+
+    fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        if self.is_native() {
+            // Nothing to register; `verify` says what is wrong with this kernel.
+            return Ok(());
+        }
+        if !self.check(cx, at)?.is_satisfied() {
+            self.register(cx)?;
+        }
+        let Some(registration) = self.registration()? else {
+            bail!("`{}` is not registered, though `update-binfmts` says so", self.entry());
+        };
+        if !registration.flags.contains('C') {
+            cx.note(&format!(
+                "`{}` has no flag C: setuid programs, sudo among them, do not become root under it",
+                self.entry()
+            ));
+        }
+        let interpreter = registration.interpreter;
+        ensure!(
+            !elf::is_dynamic(&interpreter)?,
+            "the emulator `{}` is not static, it cannot run inside of a container: install qemu-user-static",
+            interpreter.display()
+        );
+        Ok(())
+    }
+
+    fn verify(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        match self.check(cx, at)? {
+            Check::Satisfied => Ok(()),
+            Check::Needed { reason, .. } => bail!("{reason} ({})", self.emulator(cx)?),
+        }
+    }
+}
+
+impl Emulation {
+    fn is_native(&self) -> bool {
+        self.0.runs_on(Architecture::host())
+    }
+
+    /// What the distribution calls the registration.
+    fn entry(&self) -> String {
+        format!("qemu-{}", self.0.qemu())
+    }
+
+    /// arch-test's program of this architecture: it says "ok".
+    fn probe(&self) -> PathBuf {
+        Path::new("/usr/lib/arch-test").join(self.0.debian())
+    }
+
+    fn registration(&self) -> Result<Option<Registration>> {
+        let file = Path::new(REGISTRATIONS).join(self.entry());
+        match std::fs::read_to_string(&file) {
+            Ok(text) => {
+                Ok(Some(parse(&text).with_context(|| format!("`{}` says `{text}`", file.display()))?))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", file.display())),
+        }
+    }
+
+    fn check_registered(&self) -> Result<Check> {
+        let entry = self.entry();
+        let Some(registration) = self.registration()? else {
+            return Ok(Check::needed(format!("the kernel has no `{entry}` for programs of {}", self.0)));
+        };
+        let interpreter = registration.interpreter.display();
+        Ok(if !registration.enabled {
+            Check::needed(format!("`{entry}` is disabled"))
+        } else if !registration.flags.contains('F') {
+            Check::needed(format!("`{entry}` has no flag F: {interpreter} is not found inside of containers"))
+        } else if !registration.interpreter.exists() {
+            Check::needed(format!("the emulator {interpreter} of `{entry}` does not exist any more"))
+        } else if elf::is_dynamic(&registration.interpreter)? {
+            Check::needed(format!("the emulator {interpreter} of `{entry}` is not static"))
+        } else {
+            Check::Satisfied
+        })
+    }
+
+    fn check_runs(&self, cx: &Cx) -> Result<Check> {
+        let probe = self.probe();
+        if !probe.exists() {
+            return Ok(Check::needed(format!("{} (of arch-test) does not exist", probe.display())));
+        }
+        Ok(match self.run_probe(cx) {
+            Ok(()) => Check::Satisfied,
+            Err(error) => Check::needed(format!("programs of {} do not run: {error:#}", self.0)),
+        })
+    }
+
+    /// Executes a real program of the architecture.
+    fn run_probe(&self, cx: &Cx) -> Result<()> {
+        let probe = self.probe();
+        let output = cx.probe(&Cmd::new(&probe))?;
+        let said = output.stdout.trim();
+        if output.status.success() && said == "ok" {
+            return Ok(());
+        }
+        let said = if said.is_empty() { output.stderr.trim() } else { said };
+        bail!("`{}` ended with {} and said `{said}`", probe.display(), output.status)
+    }
+
+    /// Registers what the distribution ships; what is registered otherwise is replaced.
+    fn register(&self, cx: &Cx) -> Result<()> {
+        let entry = self.entry();
+        ensure!(
+            program::find("update-binfmts").is_some(),
+            "`update-binfmts` is missing: `apt-get install binfmt-support`"
+        );
+        let update = |action: &str| cx.run(&Cmd::new("update-binfmts").args([action, &entry]));
+        if !Path::new("/var/lib/binfmts").join(&entry).exists() {
+            let shipped = Path::new("/usr/share/binfmts").join(&entry);
+            ensure!(
+                shipped.exists(),
+                "this host has no emulator for {}: {} does not exist, `apt-get install qemu-user-static`",
+                self.0,
+                shipped.display()
+            );
+            update("--import")?;
+        }
+        if self.registration()?.is_some() {
+            update("--disable")?;
+        }
+        update("--enable")
+    }
+
+    /// Which emulator it is, and of which version, for messages.
+    fn emulator(&self, cx: &Cx) -> Result<String> {
+        let Some(registration) = self.registration()? else {
+            return Ok(format!("{} without an emulator", self.0));
+        };
+        // Under the name that it is registered by, it takes its arguments for the kernel's.
+        let interpreter = registration.interpreter.canonicalize().context("the emulator is gone")?;
+        let version = cx.read(&Cmd::new(&interpreter).arg("--version"))?;
+        Ok(format!("{}, {}", interpreter.display(), version.lines().next().unwrap_or("of no version")))
+    }
+}
+
+/// What a file below [`REGISTRATIONS`] says.
+fn parse(text: &str) -> Option<Registration> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    Some(Registration {
+        enabled: text.lines().next()? == "enabled",
+        interpreter: field("interpreter ")?.into(),
+        flags: field("flags: ")?.trim().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Registration, parse};
+
+    #[test]
+    fn the_kernels_words_are_understood() {
+        let text = "enabled\ninterpreter /usr/libexec/qemu-binfmt/arm-binfmt-P\nflags: PF\noffset 0\n";
+        let interpreter = "/usr/libexec/qemu-binfmt/arm-binfmt-P".into();
+        assert_eq!(parse(text), Some(Registration { enabled: true, interpreter, flags: "PF".to_owned() }));
+        assert_eq!(parse("what"), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! # HostPackages
+//! The host's packages: everything that the other steps call.
+//!
+//! The document takes them for granted ("Prepare LXC and LIBVIRT-LXC integration", "Install qemu").
+//!
+//! ```ron
+//! HostPackages
+//! ```
+//! ```ron
+//! HostPackages(extra: ["tmux", "htop"])
+//! ```
+//!
+//! | option | meaning |
+//! | --- | --- |
+//! | `extra` | packages that the farm does not need but you want |
+//!
+//! One transaction of apt, with what is missing and without recommended packages; what is installed is upgraded
+//! only where something that is missing depends on it, and if nothing is missing apt is not called. Somebody else's lock is waited for. The package lists are fetched only if there are
+//! none, or if they do not lead to a package. What a killed installation left half-done is configured first. Configuration
+//! files that you changed stay yours.
+//!
+//! No service starts by itself meanwhile: apt runs in mounts of its own, in which `/usr/sbin/policy-rc.d` forbids it. Your own
+//! policy is not touched; where there is none, an empty, ineffective file is there meanwhile, to be mounted upon. A run
+//! that is killed may leave that file: the next one removes it.
+//!
+//! **Changes** what apt changes: the packages, what they depend on, and the package lists.
+//!
+//! **To take it back** `apt-get purge` what is not needed any more, then `apt-get autoremove`.
+
+use super::apt::{self, Apt};
+use super::{policy, privilege};
+use crate::farm::Farm;
+use crate::resource::PACKAGES as RESOURCE;
+use crate::step::FarmStep;
+use anyhow::{Result, ensure};
+use drover_engine::{Check, Claim, Cx, Resource};
+use serde::Deserialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// What the steps call, by package.
+const PACKAGES: &[&str] = &[
+    "arch-test",
+    "binfmt-support",
+    "debian-archive-keyring",
+    "debootstrap",
+    "distro-info",
+    "dnsmasq-base",
+    "ethtool",
+    "gpgv",
+    "iproute2",
+    "iptables",
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-lxc",
+    "libvirt-daemon-system",
+    "lxc",
+    "lxc-templates",
+    "nftables",
+    "openssh-client",
+    "openssl",
+    "passwd",
+    "qemu-user-static",
+    "rsync",
+    "util-linux",
+    "wget",
+];
+
+/// What tells that the host is started by SysV's init, and what libvirt-daemon-system then needs: its first choice would
+/// replace that init by systemd.
+const SYSV: &str = "sysvinit-core";
+const LIBVIRT_FOR_SYSV: &str = "libvirt-daemon-system-sysv";
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostPackages {
+    /// Packages that the farm does not need.
+    #[serde(default)]
+    pub extra: Vec<String>,
+}
+
+impl FarmStep<Farm> for HostPackages {
+    fn title(&self, _at: &Farm) -> String {
+        "install the host's packages".to_owned()
+    }
+
+    fn shape(&self, _at: &mut Farm) -> Result<()> {
+        let wrong = self.extra.iter().find(|name| !apt::is_package_name(name));
+        ensure!(wrong.is_none(), "`{}` cannot be the name of a package", wrong.map_or("", |name| name));
+        Ok(())
+    }
+
+    fn provides(&self, _at: &Farm) -> Vec<Resource> {
+        vec![Resource::new(RESOURCE, "host")]
+    }
+
+    fn claims(&self, _at: &Farm) -> Vec<Claim> {
+        vec![Claim::lock("host apt")]
+    }
+
+    fn estimate(&self, _at: &Farm) -> Duration {
+        Duration::from_secs(90)
+    }
+
+    fn timeout(&self, _at: &Farm) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
+        privilege::require_root()?;
+        for tool in ["/usr/bin/apt-get", "/usr/bin/dpkg", "/usr/bin/dpkg-query"] {
+            ensure!(
+                Path::new(tool).exists(),
+                "`{tool}` does not exist: Drover needs a host of the Debian family"
+            );
+        }
+        Ok(())
+    }
+
+    fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
+        let missing = self.missing(cx)?;
+        if !missing.is_empty() {
+            return Ok(Check::needed(format!("not installed: {}", missing.join(", "))));
+        }
+        if policy::is_left_behind()? {
+            return Ok(Check::needed(format!("a killed installation left {}", policy::PATH)));
+        }
+        Ok(Check::Satisfied)
+    }
+
+    fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        if self.missing(cx)?.is_empty() {
+            return policy::clean_up();
+        }
+        let apt = Apt::new(cx)?;
+        let installed = apt.finish_interrupted().and_then(|()| {
+            let missing = self.missing(cx)?;
+            if missing.is_empty() { Ok(()) } else { apt.install(&missing) }
+        });
+        let cleaned = policy::clean_up();
+        for log in ["/var/log/apt/term.log", "/var/log/dpkg.log"] {
+            cx.keep_log(Path::new(log))?;
+        }
+        installed.and(cleaned)
+    }
+}
+
+impl HostPackages {
+    /// Which packages are not, or not wholly, installed.
+    fn missing<'a>(&'a self, cx: &Cx) -> Result<Vec<&'a str>> {
+        let wanted: Vec<&str> =
+            PACKAGES.iter().copied().chain(self.extra.iter().map(String::as_str)).collect();
+        let conditional = [SYSV, LIBVIRT_FOR_SYSV];
+        let installed = apt::installed(cx, &[&wanted[..], &conditional].concat())?;
+        let absent = |name: &&str| !installed.contains(*name);
+        let mut missing: Vec<&str> = wanted.into_iter().filter(absent).collect();
+        if installed.contains(SYSV) && absent(&LIBVIRT_FOR_SYSV) {
+            missing.push(LIBVIRT_FOR_SYSV);
+        }
+        Ok(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HostPackages, PACKAGES};
+    use crate::farm::Farm;
+    use crate::step::FarmStep;
+
+    #[test]
+    fn every_package_stands_once_in_order() {
+        assert!(PACKAGES.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn what_cannot_be_a_package_is_refused() {
+        let step = |name: &str| HostPackages { extra: vec![name.to_owned()] };
+        let mut farm = Farm::default();
+        assert!(step("g++").shape(&mut farm).is_ok());
+        let error = step("-o=Dpkg::x").shape(&mut farm).expect_err("it is an option").to_string();
+        assert!(error.contains("`-o=Dpkg::x` cannot be"), "{error}");
+    }
+}

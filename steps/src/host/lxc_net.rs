@@ -1,0 +1,187 @@
+//! The bridge, running with the configuration that is written: what comes with the step `Bridge`.
+//!
+//! Whether a restart is pending is nowhere recorded as such. The stamp below `/run/drover` says which text which dnsmasq
+//! has read; where it does not agree with the files and the process, a restart is due, whoever edited them, whenever.
+
+use super::bridge::{DEFAULTS, own_address};
+use super::bridge_dns::DNSMASQ;
+use super::process::Process;
+use super::{privilege, program};
+use crate::farm::Farm;
+use crate::resource::{BRIDGE, LXC_NET_INPUT, PACKAGES};
+use crate::service::{self, Starter};
+use crate::step::FarmStep;
+use anyhow::{Context, Result, bail};
+use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource};
+use rustix::process::Signal;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+const PROGRAM: &str = "/usr/libexec/lxc/lxc-net";
+const PID_FILE: &str = "/run/lxc/dnsmasq.pid";
+
+/// The bridge, running with the configuration that is written.
+#[derive(Debug)]
+pub(super) struct LxcNet;
+
+impl FarmStep<Farm> for LxcNet {
+    fn title(&self, at: &Farm) -> String {
+        format!("start the bridge {}", at.bridge)
+    }
+
+    fn needs(&self, _at: &Farm) -> Vec<Need> {
+        vec![
+            Need::Must(Resource::new(PACKAGES, "host")),
+            Need::Must(Resource::new(LXC_NET_INPUT, "Bridge")),
+            Need::IfAny(Resource::new(LXC_NET_INPUT, "BridgeDns")),
+            // One container whose address could not be reserved does not keep the bridge from the others.
+            Need::After(LXC_NET_INPUT),
+        ]
+    }
+
+    fn provides(&self, at: &Farm) -> Vec<Resource> {
+        vec![Resource::new(BRIDGE, &at.bridge)]
+    }
+
+    fn estimate(&self, _at: &Farm) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn timeout(&self, _at: &Farm) -> Duration {
+        Duration::from_secs(120)
+    }
+
+    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
+        privilege::require_root()
+    }
+
+    fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
+        check_interface(&at.bridge)
+            .and_then(|| Ok(program::check_installed(&["ip", "ethtool"])))?
+            .and_then(|| check_address(cx, at))?
+            .and_then(|| check_current(at))?
+            .and_then(|| check_offload(cx, &at.bridge))
+    }
+
+    fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        let up =
+            check_interface(&at.bridge).and_then(|| check_address(cx, at))?.and_then(|| check_current(at))?;
+        if let Check::Needed { reason, .. } = up {
+            cx.note(&format!("lxc-net is restarted: {reason}"));
+            // What is read now is what dnsmasq reads; an edit after this shows as a difference.
+            let inputs = digest(at)?;
+            restart(cx)?;
+            let dnsmasq = await_dnsmasq(cx)?;
+            stamp(at).write(&stamp_text(&inputs, dnsmasq))?;
+        }
+        cx.run(&Cmd::new("ethtool").args(["-K", &at.bridge, "tx", "off"]))
+    }
+}
+
+fn check_interface(name: &str) -> Check {
+    if Path::new("/sys/class/net").join(name).join("bridge").is_dir() {
+        return Check::Satisfied;
+    }
+    Check::needed(format!("there is no bridge {name}"))
+}
+
+fn check_address(cx: &Cx, farm: &Farm) -> Result<Check> {
+    let shown =
+        cx.read(&Cmd::new(path("ip")).args(["-4", "-oneline", "address", "show", "dev", &farm.bridge]))?;
+    let wanted = format!("{}/{}", own_address(farm.network), farm.network.prefix_len());
+    if shown.split_whitespace().any(|word| word == wanted) {
+        return Ok(Check::Satisfied);
+    }
+    Ok(Check::needed(format!("the bridge {} does not have the address {wanted}", farm.bridge)))
+}
+
+/// Whether the dnsmasq that runs has read what is written.
+fn check_current(farm: &Farm) -> Result<Check> {
+    let Some(dnsmasq) = dnsmasq()? else {
+        return Ok(Check::needed(format!("no dnsmasq serves the bridge {}", farm.bridge)));
+    };
+    let text = stamp_text(&digest(farm)?, dnsmasq);
+    Ok(match stamp(farm).read()? {
+        Some(stamped) if stamped == text => Check::Satisfied,
+        Some(_) => Check::needed("lxc-net was started before its configuration got its present text"),
+        None => Check::needed("it is not known which configuration lxc-net was started with"),
+    })
+}
+
+/// Emulated DHCP clients do not see the kernel's mark on packets whose checksum is left to the hardware.
+fn check_offload(cx: &Cx, bridge: &str) -> Result<Check> {
+    let features = cx.read(&Cmd::new(path("ethtool")).args(["-k", bridge]))?;
+    if features.lines().any(|line| line.trim() == "tx-checksumming: off") {
+        return Ok(Check::Satisfied);
+    }
+    Ok(Check::needed(format!("transmit checksum offload is on at {bridge}")))
+}
+
+fn path(name: &str) -> std::path::PathBuf {
+    program::find(name).unwrap_or_else(|| name.into())
+}
+
+fn dnsmasq() -> Result<Option<Process>> {
+    Process::of_pid_file(Path::new(PID_FILE), "dnsmasq")
+}
+
+fn await_dnsmasq(cx: &Cx) -> Result<Process> {
+    for _ in 0..50 {
+        if let Some(dnsmasq) = dnsmasq()? {
+            return Ok(dnsmasq);
+        }
+        cx.sleep(Duration::from_millis(100))?;
+    }
+    bail!("lxc-net was started, but no dnsmasq runs: see what `{PROGRAM} start` says")
+}
+
+fn restart(cx: &Cx) -> Result<()> {
+    let starter = Starter::of("lxc-net");
+    let result = match &starter {
+        Starter::Systemd => cx.run(&Cmd::new("systemctl").args(["restart", "lxc-net"])),
+        Starter::Script(script) => restart_with(cx, script),
+        Starter::Nothing => restart_with(cx, Path::new(PROGRAM)),
+    };
+    let hint = match starter {
+        Starter::Systemd => "see `journalctl -u lxc-net`",
+        _ => {
+            "if its dnsmasq finds the address in use, another one listens on all: give that one `bind-interfaces`"
+        }
+    };
+    result.with_context(|| format!("lxc-net could not be started by {starter}; {hint}"))
+}
+
+/// Stops and starts it by `program`. Not by its `restart`: that minds neither a bridge that was never started nor a dnsmasq
+/// whose bridge somebody else has removed, which `stop` leaves running.
+fn restart_with(cx: &Cx, program: &Path) -> Result<()> {
+    cx.probe(&Cmd::new(program).arg("stop"))?;
+    if let Some(left) = dnsmasq()? {
+        left.end(cx, Signal::KILL)?;
+    }
+    cx.run(&service::lasting(program).arg("start"))
+}
+
+/// Where it is noted what the running dnsmasq has read; gone when the machine restarts, like the bridge.
+fn stamp(farm: &Farm) -> HostFile {
+    HostFile::new(format!("/run/drover/lxc-net-{}", farm.bridge))
+}
+
+fn stamp_text(inputs: &str, dnsmasq: Process) -> String {
+    format!("{inputs} read by {dnsmasq}\n")
+}
+
+/// A digest of everything that lxc-net and its dnsmasq read when they start.
+fn digest(farm: &Farm) -> Result<String> {
+    let mut digest = Sha256::new();
+    for path in [Path::new("/etc/default/lxc"), Path::new(DEFAULTS), Path::new(DNSMASQ), farm.dnsmasq_hosts()]
+    {
+        let text = HostFile::new(path).read()?;
+        digest.update(format!("{} {:?}\n", path.display(), text));
+    }
+    Ok(digest.finalize().iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a String takes everything");
+        hex
+    }))
+}

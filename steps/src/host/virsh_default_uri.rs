@@ -1,0 +1,128 @@
+//! # VirshDefaultUri
+//! Makes libvirt-LXC what `virsh` talks to when nothing else is said.
+//!
+//! The document: "Edit the root (or whoever manages libvirt) `~/.profile` to default the virsh provider with
+//! `LIBVIRT_DEFAULT_URI=lxc:///system`, `export LIBVIRT_DEFAULT_URI`".
+//!
+//! ```ron
+//! VirshDefaultUri
+//! ```
+//! ```ron
+//! VirshDefaultUri(account: "operator")
+//! ```
+//!
+//! | option | meaning |
+//! | --- | --- |
+//! | `account` | whose profile; `root` if not given |
+//!
+//! **Changes** the account's `~/.profile`: both lines at its end, each once. Other lines stay as they are. A profile
+//! that is not there is made, mode 644, owned by the account. Shells read it at the next login, and bash only where
+//! there is neither `~/.bash_profile` nor `~/.bash_login`.
+//!
+//! **To take it back** remove the two lines.
+
+use super::accounts::{self, HostAccount};
+use super::{lines, privilege};
+use crate::farm::Farm;
+use crate::step::FarmStep;
+use anyhow::{Context, Result, ensure};
+use drover_engine::{Check, Cx, HostFile};
+use serde::Deserialize;
+
+const NAME: &str = "LIBVIRT_DEFAULT_URI";
+const VALUE: &str = "lxc:///system";
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirshDefaultUri {
+    /// Whose profile.
+    #[serde(default = "root")]
+    pub account: String,
+}
+
+fn root() -> String {
+    "root".to_owned()
+}
+
+impl FarmStep<Farm> for VirshDefaultUri {
+    fn title(&self, _at: &Farm) -> String {
+        format!("let {}'s virsh talk to libvirt-LXC", self.account)
+    }
+
+    fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        privilege::require_root()?;
+        let home = self.owner(cx)?.home;
+        ensure!(home.is_dir(), "the home `{}` of `{}` does not exist", home.display(), self.account);
+        Ok(())
+    }
+
+    fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
+        let file = profile(&self.owner(cx)?);
+        let before = file.read()?;
+        let after = edit(before.as_deref().unwrap_or(""));
+        Ok(Check::text(&file.path().display().to_string(), before.as_deref(), &after))
+    }
+
+    fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        let file = profile(&self.owner(cx)?);
+        file.write(&edit(file.read()?.as_deref().unwrap_or("")))
+    }
+}
+
+impl VirshDefaultUri {
+    fn owner(&self, cx: &Cx) -> Result<HostAccount> {
+        let account = accounts::account(cx, &self.account)?;
+        account.with_context(|| {
+            format!("there is no account `{0}`: make it with `adduser {0}`, or name another", self.account)
+        })
+    }
+}
+
+fn profile(owner: &HostAccount) -> HostFile {
+    HostFile::new(owner.home.join(".profile")).owner(owner.uid, owner.gid)
+}
+
+/// The profile with the variable set and exported.
+fn edit(text: &str) -> String {
+    let set = if lines::assigned(text, NAME) == Some(VALUE) {
+        text.to_owned()
+    } else {
+        lines::with_line(text, &format!("{NAME}={VALUE}"))
+    };
+    let exported = set.lines().any(|line| {
+        line.trim().strip_prefix("export ").is_some_and(|rest| rest.trim_start().starts_with(NAME))
+    });
+    if exported { set } else { lines::with_line(&set, &format!("export {NAME}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::edit;
+
+    #[track_caller]
+    fn check(before: &str, after: &str) {
+        assert_eq!(edit(before), after);
+        assert_eq!(edit(after), after, "a second edit changes it again");
+    }
+
+    #[test]
+    fn both_lines_are_there_once() {
+        check("", "LIBVIRT_DEFAULT_URI=lxc:///system\nexport LIBVIRT_DEFAULT_URI\n");
+        check("mesg n\n", "mesg n\nLIBVIRT_DEFAULT_URI=lxc:///system\nexport LIBVIRT_DEFAULT_URI\n");
+    }
+
+    #[test]
+    fn one_line_that_does_both_is_enough() {
+        check(
+            "export LIBVIRT_DEFAULT_URI=\"lxc:///system\"\n",
+            "export LIBVIRT_DEFAULT_URI=\"lxc:///system\"\n",
+        );
+    }
+
+    #[test]
+    fn another_default_is_overridden_below_it() {
+        let foreign = "export LIBVIRT_DEFAULT_URI=qemu:///system\n";
+        check(foreign, &format!("{foreign}LIBVIRT_DEFAULT_URI=lxc:///system\n"));
+    }
+}

@@ -1,0 +1,33 @@
+//! The documented procedures as steps, one file each, and the plan language that composes them.
+//!
+//! `host/`, `bootstrap/` and `guest/` hold the steps; `plan/` reads a plan and expands it into the engine's nodes;
+//! beside them the few things steps share. This room does not know terminals nor the journal.
+
+pub mod apt;
+pub mod apt_sources;
+pub mod architecture;
+pub mod archives;
+pub mod base;
+pub mod bootstrap;
+pub mod container;
+pub mod deb822;
+pub mod diagnosis;
+pub mod dnsmasq_hosts;
+pub mod domain;
+pub mod dpkg;
+pub mod farm;
+pub mod guest;
+pub mod herd;
+pub mod host;
+pub mod mirror;
+pub mod package_index;
+pub mod plan;
+pub mod program;
+pub mod registry;
+pub mod release;
+pub mod resource;
+pub mod service;
+pub mod size;
+pub mod step;
+pub mod survey;
+pub mod tree;

@@ -1,0 +1,189 @@
+//! From the outline of a plan to the farm, its containers, and the steps at their places.
+//!
+//! It does not know what steps do; what they say about the farm or a container (`FarmStep::shape`) it passes on.
+
+use super::diagnostic::{Diagnostic, leave_steps};
+use super::guest::{GuestSteps, Typed};
+use super::matrix::{Instance, multiply};
+use super::nodes::Nodes;
+use super::outline::{ContainerText, Outline, StepText};
+use super::source::Span;
+use super::typed::typed;
+use crate::base::Base;
+use crate::container::Container;
+use crate::farm::Farm;
+use crate::registry::Parse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A container, and where it is written.
+pub(super) struct Written {
+    pub(super) container: Arc<Container>,
+    /// Its name.
+    pub(super) name: Span,
+    /// Its address, if it has one.
+    pub(super) address: Option<Span>,
+}
+
+/// What a plan expands to.
+pub(super) struct Expanded {
+    pub(super) farm: Arc<Farm>,
+    pub(super) containers: Vec<Written>,
+    pub(super) nodes: Nodes,
+}
+
+/// Expands a plan; what is wrong goes to `wrong`.
+pub(super) fn expand(outline: &Outline, wrong: &mut Vec<Diagnostic>) -> Expanded {
+    let host = host_steps(&outline.host, wrong);
+    let mirror = outline.mirror.as_ref().and_then(|mirror| mirror.string(wrong));
+    let each = GuestSteps::new(&outline.each, wrong);
+    let before = wrong.len();
+    let entries: Vec<_> = outline.containers.iter().map(|text| (text, multiply(text, wrong))).collect();
+    leave_steps(&mut wrong[before..]);
+    let farm = Arc::new(farm(&host, entries.iter().flat_map(|(_, instances)| instances), wrong));
+    let mut expansion = Expansion { farm, mirror, bases: HashMap::new(), nodes: Nodes::default(), wrong };
+    for step in &host {
+        expansion.nodes.step("host", step, &expansion.farm);
+    }
+    let mut containers = Vec::new();
+    for (text, instances) in &entries {
+        let steps = each.changed_by(text, &outline.each, expansion.wrong);
+        containers.extend(expansion.entry(text, instances, &steps));
+    }
+    Expanded { farm: expansion.farm, containers, nodes: expansion.nodes }
+}
+
+fn host_steps(texts: &[StepText], wrong: &mut Vec<Diagnostic>) -> Vec<Typed<Farm>> {
+    let mut steps = Vec::new();
+    for text in texts {
+        if let Parse::Host(parse) = text.kind.parse
+            && let Some(step) = typed(text, parse, wrong)
+        {
+            steps.push(Typed::new(text, step));
+        }
+    }
+    steps
+}
+
+/// The farm as the host's steps shape it, for these containers.
+fn farm<'a>(
+    host: &[Typed<Farm>],
+    instances: impl Iterator<Item = &'a Instance>,
+    wrong: &mut Vec<Diagnostic>,
+) -> Farm {
+    let (mut architectures, container_names): (Vec<_>, _) =
+        instances.map(|instance| (instance.arch, instance.name.clone())).unzip();
+    architectures.sort_unstable();
+    architectures.dedup();
+    let mut farm = Farm { architectures, container_names, ..Farm::default() };
+    for step in host {
+        if let Err(error) = step.step.shape(&mut farm) {
+            wrong.push(contradiction(&error, step));
+        }
+    }
+    farm
+}
+
+/// What a step has against the place where it would act; shown at the text that the message names, if it names any.
+fn contradiction<P>(error: &anyhow::Error, step: &Typed<P>) -> Diagnostic {
+    let message = format!("{error:#}");
+    let words = message.split_whitespace().map(|word| word.trim_matches(['`', '"', ',', ':']));
+    let named = words.filter_map(|word| step.find(word)).next();
+    let mut diagnostics = [Diagnostic::new(&message, &named.unwrap_or_else(|| step.span.clone()))];
+    leave_steps(&mut diagnostics);
+    let [diagnostic] = diagnostics;
+    diagnostic
+}
+
+/// What the expansion of containers shares.
+struct Expansion<'a> {
+    farm: Arc<Farm>,
+    /// The mirror of the plan.
+    mirror: Option<String>,
+    /// The base systems by id, each with the container that asked for it first, and whether it has nodes.
+    bases: HashMap<String, SharedBase>,
+    nodes: Nodes,
+    wrong: &'a mut Vec<Diagnostic>,
+}
+
+/// A base system that containers share.
+struct SharedBase {
+    base: Arc<Base>,
+    /// Where it was asked for first.
+    asked: Span,
+    /// Whether its bootstrap is among the nodes.
+    placed: bool,
+}
+
+impl Expansion<'_> {
+    /// The containers of one entry, and their nodes.
+    fn entry(&mut self, text: &ContainerText, instances: &[Instance], steps: &GuestSteps) -> Vec<Written> {
+        let mirror = match &text.mirror {
+            Some(mirror) => mirror.string(self.wrong),
+            None => self.mirror.clone(),
+        };
+        let name = text.name.as_ref().map_or(&text.span, |name| &name.span);
+        let asked = text.mirror.as_ref().map_or(name, |mirror| &mirror.span);
+        let mut containers = Vec::new();
+        for instance in instances {
+            let base = self.base(instance, mirror.clone(), asked);
+            if let Some(span) = &steps.bootstrap {
+                self.bootstrap(&base, span);
+            }
+            let written = self.container(instance, base, steps, name);
+            for step in &steps.steps {
+                self.nodes.step(&instance.name, step, &written.container);
+            }
+            containers.push(written);
+        }
+        containers
+    }
+
+    fn base(&mut self, instance: &Instance, mirror: Option<String>, asked: &Span) -> Arc<Base> {
+        let Instance { release, arch, .. } = *instance;
+        let base = Arc::new(Base { release, arch, mirror, farm: self.farm.clone() });
+        let fresh = || SharedBase { base: base.clone(), asked: asked.clone(), placed: false };
+        let shared = self.bases.entry(base.id()).or_insert_with(fresh);
+        if shared.base.mirror != base.mirror {
+            let message = format!("the base system `{}` cannot come from two mirrors", base.id());
+            let help = "containers of one release and architecture share it: give them the same `mirror`";
+            self.wrong.push(
+                Diagnostic::new(message, asked)
+                    .also(&shared.asked, "from another mirror for this")
+                    .help(help),
+            );
+        }
+        shared.base.clone()
+    }
+
+    /// Places the bootstrap of a base system, once.
+    fn bootstrap(&mut self, base: &Arc<Base>, span: &Span) {
+        if let Some(shared) = self.bases.get_mut(&base.id())
+            && !std::mem::replace(&mut shared.placed, true)
+        {
+            self.nodes.bootstrap(base, span);
+        }
+    }
+
+    /// The container as its steps shape it.
+    fn container(
+        &mut self,
+        instance: &Instance,
+        base: Arc<Base>,
+        steps: &GuestSteps,
+        name: &Span,
+    ) -> Written {
+        let farm = self.farm.clone();
+        let mut container = Container { name: instance.name.clone(), base, farm, address: None };
+        let mut address = None;
+        for step in &steps.steps {
+            if let Err(error) = step.step.shape(&mut container) {
+                self.wrong.push(contradiction(&error, step));
+            }
+            if let (None, Some(set)) = (&address, container.address) {
+                address = Some(step.find(&set.to_string()).unwrap_or_else(|| step.span.clone()));
+            }
+        }
+        Written { container: Arc::new(container), name: name.clone(), address }
+    }
+}

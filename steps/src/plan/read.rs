@@ -1,0 +1,106 @@
+//! Reading a plan and what it includes into one outline.
+//!
+//! It does not know what steps mean, nor what `--set` changes.
+
+use super::diagnostic::Diagnostic;
+use super::outline::{Outline, outline};
+use super::scan::{Value, scan};
+use super::source::{Source, Span};
+use std::path::{Path, PathBuf};
+
+/// The outline of the plan at `path`, with everything that it includes. Mistakes go to `wrong`.
+pub(super) fn read(path: &Path, wrong: &mut Vec<Diagnostic>) -> Outline {
+    let mut reader = Reader { wrong, open: Vec::new(), done: Vec::new() };
+    match reader.file(path) {
+        Ok(outline) => outline,
+        Err(error) => {
+            let message = format!("cannot read the plan `{}`: {error}", path.display());
+            reader.wrong.push(Diagnostic::nowhere(message));
+            Outline::default()
+        }
+    }
+}
+
+struct Reader<'a> {
+    wrong: &'a mut Vec<Diagnostic>,
+    /// The files that are being read, each included by the one before it.
+    open: Vec<Open>,
+    /// The files that have been read: an include is taken in once.
+    done: Vec<PathBuf>,
+}
+
+/// A file that is being read.
+struct Open {
+    real: PathBuf,
+    shown: String,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &Path) -> std::io::Result<Outline> {
+        let bytes = std::fs::read(path)?;
+        let real = path.canonicalize()?;
+        let name = path.display().to_string();
+        let source = match String::from_utf8(bytes) {
+            Ok(text) => Source::new(&name, text),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let source = Source::new(&name, String::from_utf8_lossy(error.as_bytes()));
+                let culprit = Span::new(&source, valid..valid + char::REPLACEMENT_CHARACTER.len_utf8());
+                self.wrong.push(Diagnostic::new("this is not UTF-8", &culprit));
+                return Ok(Outline::default());
+            }
+        };
+        let Some(value) = scan(&source, self.wrong) else { return Ok(Outline::default()) };
+        let own = outline(&value, self.wrong);
+        self.open.push(Open { real, shown: name });
+        let merged = self.take_in(path, own);
+        self.done.extend(self.open.pop().map(|open| open.real));
+        Ok(merged)
+    }
+
+    /// What a plan includes, in order, and the plan itself on top.
+    fn take_in(&mut self, path: &Path, own: Outline) -> Outline {
+        let mut whole = Outline::default();
+        for value in &own.include {
+            if let Some(outline) = self.include(path, value) {
+                whole.add(outline);
+            }
+        }
+        whole.add(own);
+        whole
+    }
+
+    fn include(&mut self, path: &Path, value: &Value) -> Option<Outline> {
+        let name = value.string(self.wrong)?;
+        let target = path.parent().unwrap_or(Path::new("")).join(&name);
+        let real = target.canonicalize().unwrap_or_else(|_| target.clone());
+        if self.done.contains(&real) {
+            return None;
+        }
+        if let Some(first) = self.open.iter().position(|open| open.real == real) {
+            let circle = self.open[first..].iter().chain([&self.open[first]]);
+            let names: Vec<_> = circle.map(|open| format!("`{}`", open.shown)).collect();
+            let message = format!("a plan includes itself: {}", names.join(" includes "));
+            self.wrong.push(Diagnostic::new(message, &value.span));
+            return None;
+        }
+        let read = self.file(&target);
+        read.map_err(|error| {
+            let message = format!("cannot read the plan `{}`: {error}", target.display());
+            let help = "the path counts from the directory of the plan that includes it";
+            self.wrong.push(Diagnostic::new(message, &value.span).help(help));
+        })
+        .ok()
+    }
+}
+
+impl Outline {
+    /// Puts another plan on top: where both say something, the other wins; containers are added.
+    fn add(&mut self, other: Self) {
+        self.name = other.name.or(self.name.take());
+        self.mirror = other.mirror.or(self.mirror.take());
+        other.host.into_iter().for_each(|step| step.put(&mut self.host));
+        other.each.into_iter().for_each(|step| step.put(&mut self.each));
+        self.containers.extend(other.containers);
+    }
+}

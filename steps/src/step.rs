@@ -1,0 +1,138 @@
+//! A step as the plan writes it, and how it becomes a step of the engine: placed somewhere.
+//!
+//! The plan says `DefineDomain(memory: "1 GiB")` once; each container makes a node of it.
+
+use anyhow::{Result, bail};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Step};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A step of the plan that acts at a place `P`: the farm's host, a container, or a base system.
+///
+/// The contract of its parts is that of [`Step`]; each is told where it acts.
+pub trait FarmStep<P>: Debug + Send + Sync {
+    /// The progress line.
+    fn title(&self, at: &P) -> String;
+
+    /// What having this step in the plan says about the place, such as where the storage is. Called while the plan is
+    /// expanded, before any node is made; reads nothing but the step itself.
+    ///
+    /// # Errors
+    /// When the place contradicts it, such as an address outside of the farm's network.
+    fn shape(&self, _at: &mut P) -> Result<()> {
+        Ok(())
+    }
+
+    /// Steps that come with this one, each with its name in node ids. Called when the place has its final shape.
+    fn companions(&self, _at: &P) -> Vec<(String, Arc<dyn FarmStep<P>>)> {
+        Vec::new()
+    }
+
+    /// What must be there first.
+    fn needs(&self, _at: &P) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// What is there afterwards.
+    fn provides(&self, _at: &P) -> Vec<Resource> {
+        Vec::new()
+    }
+
+    /// What it holds a share of while it runs.
+    fn claims(&self, _at: &P) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    /// How long it takes when nothing is known from earlier runs.
+    fn estimate(&self, _at: &P) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// How long one attempt may take before it is stopped.
+    fn timeout(&self, _at: &P) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    /// Can this host ever do it? See [`Step::precondition`].
+    ///
+    /// # Errors
+    /// Says what is missing, and names the command that mends it.
+    fn precondition(&self, _cx: &Cx, _at: &P) -> Result<()> {
+        Ok(())
+    }
+
+    /// Is it done already? See [`Step::check`].
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn check(&self, cx: &Cx, at: &P) -> Result<Check>;
+
+    /// Does it. See [`Step::apply`].
+    ///
+    /// # Errors
+    /// When it could not be done.
+    fn apply(&self, cx: &Cx, at: &P) -> Result<()>;
+
+    /// Proves it. See [`Step::verify`].
+    ///
+    /// # Errors
+    /// When it cannot be proved.
+    fn verify(&self, cx: &Cx, at: &P) -> Result<()> {
+        match self.check(cx, at)? {
+            Check::Satisfied => Ok(()),
+            Check::Needed { reason, .. } => bail!("done, and yet {reason}"),
+        }
+    }
+}
+
+/// A step of the plan, placed.
+#[derive(Debug)]
+pub struct Placed<P> {
+    /// What the plan says.
+    pub step: Arc<dyn FarmStep<P>>,
+    /// Where it acts.
+    pub at: Arc<P>,
+}
+
+impl<P: Debug + Send + Sync> Step for Placed<P> {
+    fn title(&self) -> String {
+        self.step.title(&self.at)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        self.step.needs(&self.at)
+    }
+
+    fn provides(&self) -> Vec<Resource> {
+        self.step.provides(&self.at)
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        self.step.claims(&self.at)
+    }
+
+    fn estimate(&self) -> Duration {
+        self.step.estimate(&self.at)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.step.timeout(&self.at)
+    }
+
+    fn precondition(&self, cx: &Cx) -> Result<()> {
+        self.step.precondition(cx, &self.at)
+    }
+
+    fn check(&self, cx: &Cx) -> Result<Check> {
+        self.step.check(cx, &self.at)
+    }
+
+    fn apply(&self, cx: &Cx) -> Result<()> {
+        self.step.apply(cx, &self.at)
+    }
+
+    fn verify(&self, cx: &Cx) -> Result<()> {
+        self.step.verify(cx, &self.at)
+    }
+}

@@ -1,0 +1,219 @@
+//! The steps that edit a container's root file system, on real trees: an honest one, and hostile ones.
+
+use anyhow::Result;
+use drover_engine::{Check, Cx, Interrupt, Reporter, Scope};
+use drover_steps::architecture::Architecture;
+use drover_steps::base::Base;
+use drover_steps::container::Container;
+use drover_steps::farm::Farm;
+use drover_steps::registry::{Kind, Parse};
+use drover_steps::release::{self, Distribution};
+use drover_steps::step::FarmStep;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const EDITS: [&str; 3] = ["BuildAccount", "Issue", "SshdAcceptEnv"];
+
+struct Silent;
+
+impl Reporter for Silent {
+    fn line(&self, _line: &str) {}
+    fn progress(&self, _done: u64, _total: u64) {}
+}
+
+/// A directory with `storage/rootfs/a/rootfs` in it, and `outside`, which nobody may touch.
+struct World {
+    place: TempDir,
+    at: Container,
+    cx: Cx,
+}
+
+impl World {
+    fn new() -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let farm = Arc::new(Farm { storage: place.path().join("storage"), ..Farm::default() });
+        let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
+        let base = Base { release, arch: Architecture::host(), mirror: None, farm: farm.clone() };
+        let at = Container { name: "a".to_owned(), base: Arc::new(base), farm, address: None };
+        let scope = Scope {
+            log: place.path().join("log"),
+            interrupt: Interrupt::default(),
+            reporter: Arc::new(Silent),
+            deadline: Instant::now() + Duration::from_secs(60),
+            cache: place.path().join("cache"),
+            mark: "test".to_owned(),
+        };
+        Self { cx: Cx::new(scope), at, place }
+    }
+
+    /// With a system as Debian ships it, as far as these steps see one.
+    fn honest() -> Self {
+        let world = Self::new();
+        for (path, text) in [
+            (
+                "etc/passwd",
+                "root:x:0:0:root:/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n",
+            ),
+            ("etc/group", "root:x:0:\nabuilder:x:1000:abuild"),
+            ("etc/shadow", "root:*:19000:0:99999:7:::\nsshd:!:19000::::::\n"),
+            ("etc/gshadow", "root:*::\n"),
+            ("etc/issue", "Debian GNU/Linux 12 \\n \\l\n\n"),
+            ("etc/issue.net", "Debian GNU/Linux 12\n"),
+            ("etc/ssh/sshd_config", "UsePAM yes\nAcceptEnv LANG LC_*\nMatch User root\n\tX11Forwarding no\n"),
+        ] {
+            world.write(path, text);
+        }
+        world
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.at.rootfs().join(path)
+    }
+
+    fn outside(&self) -> PathBuf {
+        self.place.path().join("outside")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("it has a parent")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    fn apply(&self, step: &str) -> Result<()> {
+        step_called(step).apply(&self.cx, &self.at)
+    }
+
+    fn check(&self, step: &str) -> Result<Check> {
+        step_called(step).check(&self.cx, &self.at)
+    }
+}
+
+fn step_called(name: &str) -> Arc<dyn FarmStep<Container>> {
+    let kind = Kind::find(name).expect("a step of the list");
+    let Parse::Container(parse) = &kind.parse else { panic!("`{name}` acts on a container") };
+    parse(&format!("{name}()")).expect("no options")
+}
+
+/// All that can be told of a tree without opening devices: links, modes, owners, times, contents.
+fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(path) = open.pop() {
+        let meta = fs::symlink_metadata(&path).expect("it is there");
+        let kind = meta.file_type();
+        let content = if kind.is_symlink() {
+            format!("-> {}", fs::read_link(&path).expect("a link").display())
+        } else if kind.is_file() {
+            fs::read_to_string(&path).expect("text")
+        } else if kind.is_fifo() || kind.is_char_device() {
+            "special".to_owned()
+        } else {
+            open.extend(
+                fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("an entry").path()),
+            );
+            String::new()
+        };
+        let time = (meta.mtime(), meta.mtime_nsec());
+        all.insert(path, format!("{:o} {}:{} {time:?} {content}", meta.mode(), meta.uid(), meta.gid()));
+    }
+    all
+}
+
+#[test]
+fn needed_then_applied_then_satisfied_and_nothing_more() {
+    let world = World::honest();
+    for step in EDITS {
+        let before = snapshot(world.place.path());
+        assert!(!world.check(step).expect("checked").is_satisfied(), "{step} has something to do");
+        assert_eq!(snapshot(world.place.path()), before, "checking {step} changes nothing");
+        world.apply(step).expect("applied");
+        assert_eq!(world.check(step).expect("checked"), Check::Satisfied, "{step}");
+        let after = snapshot(world.place.path());
+        world.apply(step).expect("applied again");
+        assert_eq!(snapshot(world.place.path()), after, "applying {step} again changes nothing");
+    }
+    let read = |path: &str| fs::read_to_string(world.path(path)).expect("there");
+    assert!(read("etc/passwd").ends_with("\nabuild:x:399:399::/home/abuild:/bin/bash\n"));
+    assert_eq!(read("etc/group"), "root:x:0:\nabuilder:x:1000:abuild\nabuild:x:399:\n");
+    assert!(read("etc/shadow").ends_with("\nabuild:!:18889:0:99999:7:::\n"));
+    assert_eq!(read("etc/gshadow"), "root:*::\nabuild:!::\n");
+    assert!(world.path("home/abuild").is_dir());
+    assert!(read("etc/issue").contains(r"Current IP(s): \4{eth0}"));
+    assert!(read("etc/ssh/sshd_config").find("AcceptEnv *") < read("etc/ssh/sshd_config").find("Match"));
+}
+
+#[test]
+fn nothing_there_is_needed_and_no_error() {
+    let world = World::new();
+    for step in EDITS {
+        assert!(!world.check(step).expect("checked").is_satisfied(), "{step}");
+        assert!(world.apply(step).is_err(), "{step} has nothing to work on");
+    }
+}
+
+/// Every way out of the tree: each replaces `path` by something that leads, or seems to lead, elsewhere.
+fn lead_out(world: &World, path: &str, how: &str) {
+    let victim = world.path(path);
+    match how {
+        "parent" => {
+            fs::remove_dir_all(world.path("etc")).expect("removed");
+            return symlink(world.outside(), world.path("etc")).expect("linked");
+        }
+        "parent by dots" => {
+            fs::remove_dir_all(world.path("etc")).expect("removed");
+            return symlink("../../../../outside", world.path("etc")).expect("linked");
+        }
+        _ => fs::remove_file(&victim).expect("removed"),
+    }
+    match how {
+        "absolute" => symlink(world.outside().join("shadow"), victim).expect("linked"),
+        "by dots" => symlink("../../../../../outside/shadow", victim).expect("linked"),
+        "fifo" => rustix::fs::mkfifoat(rustix::fs::CWD, victim, rustix::fs::Mode::from(0o644)).expect("made"),
+        "device" => symlink("/dev/null", victim).expect("linked"),
+        other => panic!("no such way: {other}"),
+    }
+}
+
+#[test]
+fn no_link_leads_out_and_no_fifo_blocks() {
+    let files =
+        [("BuildAccount", "etc/passwd"), ("Issue", "etc/issue"), ("SshdAcceptEnv", "etc/ssh/sshd_config")];
+    for how in ["absolute", "by dots", "parent", "parent by dots", "fifo", "device"] {
+        for (step, file) in files {
+            let world = World::honest();
+            fs::create_dir_all(world.outside().join("ssh")).expect("made");
+            for name in ["shadow", "passwd", "group", "issue", "issue.net", "ssh/sshd_config"] {
+                fs::write(world.outside().join(name), "the host's own\n").expect("written");
+            }
+            lead_out(&world, file, how);
+            let before = snapshot(&world.outside());
+            let answer = world.check(step);
+            assert!(!matches!(answer, Ok(Check::Satisfied)), "{step}, {how}: {answer:?}");
+            let error = world.apply(step).expect_err("refused");
+            assert!(format!("{error:#}").contains(&world.at.name), "{step}, {how}: {error:#}");
+            assert_eq!(snapshot(&world.outside()), before, "{step}, {how}");
+        }
+    }
+}
+
+#[test]
+fn an_id_or_a_name_of_somebody_else_is_refused() {
+    for (file, line, says) in [
+        ("etc/passwd", "obs:x:399:399::/:/bin/sh\n", "taken by `obs`"),
+        ("etc/group", "obs:x:399:\n", "taken by `obs`"),
+        ("etc/passwd", "abuild:x:1000:1000::/home/abuild:/bin/sh\n", "should have 399"),
+    ] {
+        let world = World::honest();
+        world.write(file, line);
+        let before = fs::read_to_string(world.path(file)).expect("there");
+        let error = format!("{:#}", world.apply("BuildAccount").expect_err("refused"));
+        assert!(error.contains(says), "{error}");
+        assert_eq!(fs::read_to_string(world.path(file)).expect("there"), before);
+    }
+}
