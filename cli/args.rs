@@ -1,0 +1,153 @@
+//! The command line. Its doc comments are the help.
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Builds and shepherds a farm of multi-architecture LXC containers for continuous integration.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// Where runs are remembered [default: /var/lib/drover for root, else the XDG state directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done                           4  nothing selected
+  1  a step failed                  6  another run holds the state directory
+  2  a run would change something   7  this host lacks something the plan needs
+     (plan --detailed-exitcode)     130, 143  interrupted by SIGINT, SIGTERM
+  3  the plan is not valid";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the world as the plan says; what is done already is left alone
+    Run(Run),
+    /// Show what a run would change, and why; changes nothing
+    Plan(Plan),
+    /// Run the last plan again, with the options it was run with
+    Resume(Pace),
+    /// Show how far the last run is, or how it ended
+    Status(Status),
+    /// Show the output of a step's last attempt
+    Logs(Logs),
+    /// Show the manual of a step, or list all steps
+    Steps(Steps),
+    /// Draw the graph of a plan
+    Graph(Graph),
+    /// Show the containers as they are
+    Herd(Herd),
+}
+
+/// A plan, and which part of it.
+#[derive(Clone, Debug, Group, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Target {
+    /// The plan's file
+    pub(crate) plan: PathBuf,
+    /// Set a value in the plan, such as `mirror=http://…` or `each.DefineDomain.memory="2 GiB"`; may be repeated
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Only nodes that match, such as `*/define-domain` or `jenkins-debian12-arm64/*`; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) only: Vec<String>,
+    /// Without nodes that match, nor those that need them; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Nodes that match, and all that they need; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) until: Vec<String>,
+}
+
+/// How a run goes about it.
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Pace {
+    /// How many steps at once [default: two for each processor, since most of them wait]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// After a failure go on with all that does not need what failed; this is the default
+    #[arg(long, overrides_with = "fail_fast")]
+    pub(crate) keep_going: bool,
+    /// After a failure start nothing new
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// End with 2 if a run would change something
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    /// Leave out the diffs
+    #[arg(long)]
+    pub(crate) brief: bool,
+    /// JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Status {
+    /// The number of a run [default: the last]
+    pub(crate) run: Option<u32>,
+    /// JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Logs {
+    /// The node, such as `jenkins-debian12-arm64/lxc-create`, or a glob that only it matches
+    pub(crate) node: String,
+    /// Go on showing what it writes, until it ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Steps {
+    /// The step's name in plans, such as `DefineDomain`
+    pub(crate) step: Option<String>,
+    /// JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Graph {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The language it is drawn in
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub(crate) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// Graphviz
+    Dot,
+    /// Mermaid
+    Mermaid,
+    /// JSON
+    Json,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Herd {
+    /// The plan whose storage is looked at; without it, the document's own: /srv/libvirt
+    pub(crate) plan: Option<PathBuf>,
+    /// JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}

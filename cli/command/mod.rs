@@ -1,0 +1,120 @@
+//! The commands, one file each. What they share: a plan that is loaded, and the state directory.
+
+mod graph;
+mod herd;
+mod logs;
+mod plan;
+mod resume;
+mod run;
+mod status;
+mod steps;
+
+use crate::args::{Args, Command, Target};
+use crate::exit::Exit;
+use anyhow::Result;
+use drover_engine::{Graph, Selection};
+use drover_state::StateDir;
+use drover_steps::plan::{Diagnostic, Loaded, Settings};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// A plan that is not valid: its diagnostics, rendered.
+#[derive(Debug)]
+pub(crate) struct InvalidPlan(String);
+
+impl std::fmt::Display for InvalidPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidPlan {}
+
+/// Runs the command that the arguments name.
+pub(crate) fn run(args: &Args) -> Result<Exit> {
+    let state = args.state.as_deref();
+    match &args.command {
+        Command::Run(options) => run::run(state, &options.target, &options.pace),
+        Command::Plan(options) => plan::plan(state, options),
+        Command::Resume(pace) => resume::resume(state, pace),
+        Command::Status(options) => status::status(state, options),
+        Command::Logs(options) => logs::logs(state, options),
+        Command::Steps(options) => steps::steps(options),
+        Command::Graph(options) => graph::graph(options),
+        Command::Herd(options) => herd::herd(options),
+    }
+}
+
+/// A plan's graph, and which of its nodes are meant.
+struct Planned {
+    name: String,
+    graph: Graph,
+    /// For each node, whether it is meant.
+    selection: Vec<bool>,
+}
+
+impl Planned {
+    /// Loads a plan and selects from it.
+    fn load(target: &Target) -> Result<Self> {
+        let Loaded { name, graph, .. } = load(&target.plan, &target.set)?;
+        let Target { only, until, exclude, .. } = target.clone();
+        let selection = Selection { only, until, exclude }.of(&graph)?;
+        Ok(Self { name, graph, selection })
+    }
+
+    /// The nodes that are meant, each after what it needs.
+    fn selected(&self) -> impl Iterator<Item = usize> {
+        self.graph.order().iter().copied().filter(|node| self.selection[*node])
+    }
+}
+
+/// Loads a plan; all that is wrong with it is one error.
+fn load(plan: &Path, set: &[String]) -> Result<Loaded> {
+    let settings = Settings { set: set.to_vec() };
+    drover_steps::plan::load(plan, &settings).map_err(|found| InvalidPlan(diagnostics(&found)).into())
+}
+
+fn diagnostics(found: &[Diagnostic]) -> String {
+    let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let count = match found.len() {
+        1 => "1 error".to_owned(),
+        several => format!("{several} errors"),
+    };
+    format!("{}\n\n{count} in the plan; nothing was done", texts.join("\n\n"))
+}
+
+/// The state directory that the arguments name, or the default one.
+fn state_dir(given: Option<&Path>) -> Result<StateDir> {
+    match given {
+        Some(path) => StateDir::open(path),
+        None => StateDir::open(&StateDir::default_path()?),
+    }
+}
+
+/// The same for commands that only read: `None` if there is none yet.
+fn existing_state_dir(given: Option<&Path>) -> Result<Option<StateDir>> {
+    match given {
+        Some(path) => StateDir::existing(path),
+        None => StateDir::existing(&StateDir::default_path()?),
+    }
+}
+
+/// Writes a result to standard output. A reader that has gone, as `head` does, is no error.
+fn print(text: &str) -> Result<()> {
+    match writeln!(io::stdout(), "{}", text.trim_end_matches('\n')) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Writes a result to standard output as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&serde_json::to_string_pretty(value)?)
+}
+
+/// A table without lines, as wide as its words.
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
+    table
+}

@@ -1,0 +1,120 @@
+//! `drover plan`: what a run would change, and why. Changes nothing; needs no root as far as reading goes.
+
+use super::{Planned, existing_state_dir, print, print_json};
+use crate::args::{Pace, Plan};
+use crate::exit::Exit;
+use anyhow::Result;
+use console::style;
+use drover_engine::{Finding, Interrupt, Preview, PreviewOptions, Unmet};
+use drover_state::{EventReader, NodeId, StateDir, Status};
+use serde_json::json;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Shows what a run would change.
+pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
+    let planned = Planned::load(&options.target)?;
+    let state = existing_state_dir(state)?;
+    let recorded = state.as_ref().map(recorded).transpose()?.unwrap_or_default();
+    let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
+    let how = PreviewOptions {
+        jobs: super::run::limits(&pace).jobs,
+        interrupt: Interrupt::default(),
+        cache: state
+            .map_or_else(|| StateDir::default_path().unwrap_or_default(), |state| state.path().to_owned())
+            .join("cache"),
+        diagnose: drover_steps::diagnosis::diagnose,
+    };
+    let unmet = Unmet(drover_engine::preconditions(&planned.graph, &planned.selection, &how)?);
+    let previews = drover_engine::preview(&planned.graph, &planned.selection, &recorded, &how)?;
+    if options.json {
+        print_json(&json!({ "plan": planned.name, "nodes": previews, "unmet": unmet.0 }))?;
+    } else {
+        print(&text(&previews, &unmet, options.brief))?;
+    }
+    Ok(exit(&previews, &unmet, options.detailed_exitcode))
+}
+
+/// What is recorded, from the events of all runs: the journal itself may be in use by a run.
+fn recorded(state: &StateDir) -> Result<HashMap<NodeId, Status>> {
+    let mut recorded: HashMap<NodeId, Status> = HashMap::new();
+    for run in state.runs()? {
+        for event in EventReader::new(state, run).read()? {
+            if let Some(node) = event.kind.node() {
+                let status = recorded.entry(node.clone()).or_default();
+                *status = status.next(&event.kind)?;
+            }
+        }
+    }
+    Ok(recorded)
+}
+
+fn text(previews: &[Preview], unmet: &Unmet, brief: bool) -> String {
+    // Writing to a string cannot fail.
+    let mut text = format!("{}\n", counts(previews));
+    for Preview { id, finding, recorded, .. } in previews {
+        let _ = match finding {
+            Finding::Satisfied => continue,
+            Finding::Needed { reason, .. } => writeln!(text, "{} {id}: {reason}", sign(*recorded)),
+            Finding::Unknown { why } => writeln!(text, "{} {id}: {why}", style("?").yellow()),
+            Finding::Failed { failure } => writeln!(text, "{}", crate::display::failure(id, failure)),
+        };
+        if let Finding::Needed { diff: Some(diff), .. } = finding
+            && !brief
+        {
+            for line in diff.lines() {
+                let _ = writeln!(text, "    {}", coloured(line));
+            }
+        }
+    }
+    if !unmet.0.is_empty() {
+        let _ = writeln!(text, "\n{unmet}");
+    }
+    text
+}
+
+/// `+` for what was never done, `~` for what was done and has drifted or was interrupted.
+fn sign(recorded: Status) -> console::StyledObject<&'static str> {
+    match recorded {
+        Status::Unknown => style("+").green(),
+        Status::Done | Status::Started | Status::Failed | Status::Interrupted => style("~").yellow(),
+    }
+}
+
+fn coloured(line: &str) -> console::StyledObject<&str> {
+    match line.as_bytes().first() {
+        Some(b'+') => style(line).green(),
+        Some(b'-') => style(line).red(),
+        _ => style(line).dim(),
+    }
+}
+
+fn counts(previews: &[Preview]) -> String {
+    let count = |kind: fn(&Finding) -> bool| previews.iter().filter(|preview| kind(&preview.finding)).count();
+    let needed = count(|finding| matches!(finding, Finding::Needed { .. }));
+    let satisfied = count(|finding| matches!(finding, Finding::Satisfied));
+    let unknown = count(|finding| matches!(finding, Finding::Unknown { .. }));
+    let failed = count(|finding| matches!(finding, Finding::Failed { .. }));
+    let mut text = format!("{needed} to do, {satisfied} as the plan says");
+    if unknown > 0 {
+        let _ = write!(text, ", {unknown} that only root can tell");
+    }
+    if failed > 0 {
+        let _ = write!(text, ", {failed} that cannot be told");
+    }
+    text
+}
+
+fn exit(previews: &[Preview], unmet: &Unmet, detailed: bool) -> Exit {
+    let any = |kind: fn(&Finding) -> bool| previews.iter().any(|preview| kind(&preview.finding));
+    if any(|finding| matches!(finding, Finding::Failed { .. })) {
+        Exit::Failed
+    } else if !unmet.0.is_empty() {
+        Exit::Unmet
+    } else if detailed && any(|finding| !matches!(finding, Finding::Satisfied)) {
+        Exit::WouldChange
+    } else {
+        Exit::Done
+    }
+}

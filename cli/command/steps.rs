@@ -1,0 +1,57 @@
+//! `drover steps`: the manuals, from the same source as the rustdoc.
+
+use super::{print, print_json, table};
+use crate::args::Steps;
+use crate::exit::Exit;
+use anyhow::{Result, bail};
+use drover_steps::registry::{KINDS, Kind};
+use serde_json::json;
+
+/// Shows one manual, or lists all steps.
+pub(crate) fn steps(options: &Steps) -> Result<Exit> {
+    match &options.step {
+        Some(name) => {
+            let kind = find(name)?;
+            if options.json { print_json(&as_json(kind))? } else { print(&kind.manual())? }
+        }
+        None if options.json => print_json(&KINDS.iter().map(as_json).collect::<Vec<_>>())?,
+        None => print(&list())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// By the name in plans or the one in node ids.
+fn find(name: &str) -> Result<&'static Kind> {
+    match KINDS.iter().find(|kind| kind.name.eq_ignore_ascii_case(name) || kind.slug == name) {
+        Some(kind) => Ok(kind),
+        None => bail!("no step is called `{name}`; `drover steps` lists them all"),
+    }
+}
+
+fn list() -> String {
+    let mut table = table(&["step", "in node ids", "what it does"]);
+    for kind in KINDS {
+        table.add_row([kind.name, kind.slug, &summary(kind)]);
+    }
+    table.trim_fmt()
+}
+
+/// The first sentence below the manual's title.
+fn summary(kind: &Kind) -> String {
+    let manual = kind.manual();
+    let paragraph: Vec<_> = manual
+        .lines()
+        .skip(1)
+        .skip_while(|line| line.is_empty())
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let text = paragraph.join(" ");
+    match text.find(". ") {
+        Some(end) => text[..=end].to_owned(),
+        None => text,
+    }
+}
+
+fn as_json(kind: &Kind) -> serde_json::Value {
+    json!({ "name": kind.name, "slug": kind.slug, "summary": summary(kind), "manual": kind.manual() })
+}

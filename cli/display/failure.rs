@@ -1,0 +1,48 @@
+//! The failure block: all that one needs to go on from a failed step.
+
+use console::style;
+use drover_state::{Failure, NodeId, Phase};
+use std::fmt::Write;
+
+/// How much of the output is shown; the log has the rest.
+const TAIL: usize = 15;
+
+/// The failure block of a node.
+pub(crate) fn failure(node: &NodeId, failure: &Failure) -> String {
+    let mut block =
+        format!("{} {node} ({})\n", style("FAILED").red().bold().for_stderr(), phase(failure.phase));
+    let mut row = |name: &str, text: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(block, "  {name:<9} {text}");
+    };
+    row("error", &failure.message);
+    failure.causes.iter().for_each(|cause| row("because", cause));
+    if let Some(command) = &failure.command {
+        row("command", command);
+    }
+    if let Some(status) = &failure.status {
+        row("ended", status);
+    }
+    let skipped = failure.tail.len().saturating_sub(TAIL);
+    for line in &failure.tail[skipped..] {
+        row("    |", line);
+    }
+    if let Some(log) = &failure.log {
+        row("log", &log.display().to_string());
+    }
+    if let Some(remedy) = &failure.remedy {
+        row("likely", &format!("{} [{}]", remedy.cause, remedy.class));
+        row("remedy", &remedy.remedy);
+    }
+    block.truncate(block.trim_end().len());
+    block
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Precondition => "this host cannot do it",
+        Phase::Check => "while finding out whether it is done",
+        Phase::Apply => "while doing it",
+        Phase::Verify => "done, but not proved",
+    }
+}

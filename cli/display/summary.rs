@@ -1,0 +1,54 @@
+//! The last words of a run: counts, what failed, what was not tried and why, how to go on.
+
+use super::{elapsed, failure};
+use drover_engine::{Blocked, Report};
+use drover_state::NodeId;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The last words of a run that took so long.
+pub(crate) fn summary(report: &Report, took: Duration) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for failed in &report.failed {
+        let _ = writeln!(text, "\n{}", failure(&failed.node, &failed.failure));
+    }
+    let mut blocked: BTreeMap<&NodeId, Vec<&str>> = BTreeMap::new();
+    for Blocked { node, by } in &report.blocked {
+        blocked.entry(by).or_default().push(node.as_str());
+    }
+    for (by, nodes) in blocked {
+        let _ = writeln!(text, "\nnot tried, because {by} failed: {}", nodes.join(", "));
+    }
+    if !report.interrupted.is_empty() {
+        let nodes: Vec<_> = report.interrupted.iter().map(NodeId::as_str).collect();
+        let _ = writeln!(text, "\ninterrupted: {}", nodes.join(", "));
+    }
+    let _ = write!(text, "\n{} in {}", counts(report), elapsed(took));
+    if !report.is_done() {
+        let _ = write!(text, "\ngo on with: drover resume");
+    }
+    text.trim_start_matches('\n').to_owned()
+}
+
+/// The counts that are not zero, as `3 changed, 50 unchanged`.
+fn counts(report: &Report) -> String {
+    let waiting = report.pending().saturating_sub(report.interrupted.len());
+    let counts = [
+        (report.changed, "changed"),
+        (report.drifted, "drifted"),
+        (report.adopted, "adopted"),
+        (report.unchanged, "unchanged"),
+        (report.failed.len(), "failed"),
+        (report.blocked.len(), "blocked"),
+        (report.interrupted.len(), "interrupted"),
+        (waiting, "not begun"),
+    ];
+    let told: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    told.join(", ")
+}

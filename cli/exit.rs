@@ -1,0 +1,72 @@
+//! Exit codes: what each means, and which error ends with which.
+
+use anyhow::Error;
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is as the plan says.
+    Done,
+    /// A step failed, or a command could not do what it was asked.
+    Failed,
+    /// `plan --detailed-exitcode`: a run would change something.
+    WouldChange,
+    /// The plan, or the command line, is not valid.
+    Invalid,
+    /// The selection selects nothing.
+    NothingSelected,
+    /// Another run holds the state directory.
+    Held,
+    /// This host cannot do what the plan asks.
+    Unmet,
+    /// Interrupted by SIGINT (2) or SIGTERM (15).
+    Interrupted(u8),
+}
+
+impl Exit {
+    /// The exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::WouldChange => 2,
+            Self::Invalid => 3,
+            Self::NothingSelected => 4,
+            Self::Held => 6,
+            Self::Unmet => 7,
+            Self::Interrupted(signal) => 128 + signal,
+        }
+    }
+
+    /// What an error ends with.
+    pub(crate) fn of(error: &Error) -> Self {
+        if error.is::<drover_engine::NothingSelected>() {
+            Self::NothingSelected
+        } else if error.is::<drover_state::Held>() {
+            Self::Held
+        } else if error.is::<drover_engine::Unmet>() {
+            Self::Unmet
+        } else if error.is::<crate::command::InvalidPlan>() {
+            Self::Invalid
+        } else {
+            Self::Failed
+        }
+    }
+
+    /// Shows the error, with what caused it.
+    pub(crate) fn report(self, error: &Error) -> Self {
+        // A plan's diagnostics and the complaints of preconditions are whole texts of their own.
+        match self {
+            Self::Invalid | Self::Unmet => eprintln!("{error}"),
+            _ => eprintln!("drover: {error:#}"),
+        }
+        self
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
