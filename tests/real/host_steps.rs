@@ -1,0 +1,209 @@
+//! The steps of the host, one by one: needed, done, left alone; and killed, and done all the same.
+
+use crate::Test;
+use crate::farm::drover;
+use crate::site::Site;
+use anyhow::{Context, Result, ensure};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use throwaway::Host;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("each_step_of_the_host_is_needed_then_done_then_left_alone", one_by_one),
+    ("killed_steps_of_the_host_are_done_by_the_next_run", killed),
+    ("what_the_host_cannot_do_is_said_before_anything_runs", refused),
+];
+
+/// All architectures, so that a program of each is executed.
+const PLAN: &str = "/run/farm/plans/debian-multiarch.ron";
+
+/// In the order in which they need each other. Those of `binfmt` may be done already: registrations are the kernel's.
+const NODES: [&str; 10] = [
+    "host/packages",
+    "host/storage",
+    "host/build-home",
+    "host/build-key",
+    "host/bridge",
+    "host/bridge-dns",
+    "host/lxc-net",
+    "host/binfmt*",
+    "host/libvirt-lxc",
+    "host/virsh-default-uri",
+];
+
+fn one_by_one(site: &Site) -> Result<()> {
+    let host = site.fresh_host("host-steps")?;
+    for node in NODES {
+        let before = trace(&host)?;
+        let planned = drover(&host, &["plan", "--detailed-exitcode", "--only", node, PLAN])?;
+        if !node.contains("binfmt") {
+            planned.exits(2).with_context(|| format!("`{node}` on a fresh host"))?;
+        }
+        ensure!(
+            before == trace(&host)?,
+            "looking at `{node}` changed: {}",
+            difference(&before, &trace(&host)?)
+        );
+        run(&host, node)?;
+        drover(&host, &["plan", "--detailed-exitcode", "--only", node, PLAN])?
+            .exits(0)
+            .with_context(|| format!("`{node}` after a run"))?;
+        let done = trace(&host)?;
+        run(&host, node)?;
+        ensure!(done == trace(&host)?, "a second `{node}` changed: {}", difference(&done, &trace(&host)?));
+    }
+    proven(&host)?;
+    restarted_once(&host)
+}
+
+/// Proves by other means than drover's own what its steps are for.
+fn proven(host: &Host) -> Result<()> {
+    host.shell(
+        "test \"$(id abuild)\" = 'uid=399(abuild) gid=399(abuild) groups=399(abuild)'
+        test \"$(stat -c %a:%U:%G /home/abuild/.ssh /home/abuild/.ssh/authorized_keys | tr '\\n' ' ')\" = \
+            '700:abuild:abuild 640:abuild:abuild '
+        setpriv --reuid 399 --regid 399 --clear-groups ssh-keygen -y -P '' -f /home/abuild/.ssh/id_rsa >/dev/null
+        test \"$(env -i HOME=/root PATH=$PATH sh -lc 'printenv LIBVIRT_DEFAULT_URI')\" = lxc:///system
+        virsh -c lxc:///system list --all
+        ip -4 address show dev lxcbr0 | grep -q 'inet 10.0.3.1/24 '
+        ethtool -k lxcbr0 | grep -qx 'tx-checksumming: off'
+        for arch in amd64 arm64 armel armhf i386 mips64el mipsel ppc64el s390x; do
+            test \"$(/usr/lib/arch-test/$arch)\" = ok
+        done
+        test ! -e /usr/sbin/policy-rc.d || ! grep -q Drover /usr/sbin/policy-rc.d",
+    )?;
+    Ok(())
+}
+
+/// An edit of what lxc-net reads has it restarted by the next run, once, and by no other.
+fn restarted_once(host: &Host) -> Result<()> {
+    let dnsmasq = || host.shell("cat /run/lxc/dnsmasq.pid");
+    let before = dnsmasq()?;
+    run(host, "host/lxc-net")?;
+    ensure!(dnsmasq()? == before, "dnsmasq was restarted though nothing changed");
+    host.shell("echo somebody,10.0.3.200 >>/etc/lxc/dnsmasq-hosts.conf")?;
+    run(host, "host/lxc-net")?;
+    let after = dnsmasq()?;
+    ensure!(after != before, "dnsmasq was not restarted");
+    run(host, "host/lxc-net")?;
+    ensure!(dnsmasq()? == after, "dnsmasq was restarted once more");
+    Ok(())
+}
+
+fn killed(site: &Site) -> Result<()> {
+    let host = site.fresh_host("host-steps-killed")?;
+    // Its download, unpacking and configuring, of which each next run has less left.
+    for moment in [300, 2000, 5000, 8000, 8000, 8000, 8000] {
+        kill_after(&host, "host/packages", Duration::from_millis(moment))?;
+    }
+    run(&host, "host/packages")?;
+    let half_done = host.shell("dpkg --audit; ls /var/lib/dpkg/updates")?;
+    ensure!(half_done.is_empty(), "packages are half done: {half_done}");
+    host.shell("cp -a /etc/default/lxc-net /root/.profile /var/tmp")?;
+    for moment in (0..12).map(|step| Duration::from_millis(100 + 250 * step)) {
+        host.shell(UNDO)?;
+        kill_after(&host, "host/*", moment)?;
+        run(&host, "host/*").with_context(|| format!("after a kill at {moment:?}"))?;
+        drover(&host, &["plan", "--detailed-exitcode", "--only", "host/*", PLAN])?.exits(0)?;
+        proven(&host)?;
+        host.shell(ONCE).with_context(|| format!("after a kill at {moment:?}"))?;
+    }
+    Ok(())
+}
+
+/// Makes a host, whose packages stay, forget the other steps.
+const UNDO: &str = "/usr/libexec/lxc/lxc-net stop >/dev/null 2>&1 || true
+    for file in /run/libvirtd.pid /run/virtlogd.pid; do
+        test ! -e $file || { id=$(cat $file); kill $id; while test -e /proc/$id; do sleep 0.05; done; }
+    done
+    if id abuild >/dev/null 2>&1; then userdel abuild; fi
+    rm -rf /home/abuild /srv/libvirt /run/drover /etc/lxc/dnsmasq.conf /etc/lxc/dnsmasq-hosts.conf
+    cp -a /var/tmp/lxc-net /etc/default/; cp -a /var/tmp/.profile /root/";
+
+/// Each line that the steps write is there once, and nothing half-made lies about.
+const ONCE: &str = "once() { test $(grep -c -- \"$1\" $2) = 1 || { echo \"$2: $1\" >&2; return 1; }; }
+    for file in passwd shadow group gshadow; do once '^abuild:' /etc/$file; done
+    for key in LXC_BRIDGE LXC_ADDR LXC_DHCP_RANGE LXC_DHCP_CONFILE; do once ^$key= /etc/default/lxc-net; done
+    once ^dhcp-hostsfile= /etc/lxc/dnsmasq.conf
+    once ^LIBVIRT_DEFAULT_URI= /root/.profile
+    once ^ssh-rsa /home/abuild/.ssh/authorized_keys
+    test \"$(ls -A /home/abuild/.ssh | sort | tr '\\n' ' ')\" = 'authorized_keys id_rsa id_rsa.pub '
+    test $(pgrep -cx dnsmasq) = 1 && test $(pgrep -cx libvirtd) = 1";
+
+/// Runs the nodes that match, and kills drover after a while, if it has not ended by then.
+fn kill_after(host: &Host, nodes: &str, moment: Duration) -> Result<()> {
+    let mut run = host.spawn(&["drover", "run", "--only", nodes, PLAN])?;
+    sleep(moment);
+    if run.is_running()? {
+        // The oldest is the run; the other one watches over it, and is to clean up.
+        host.shell("kill -9 $(pgrep -xo drover)")?;
+    }
+    run.wait()?;
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let marked =
+            host.shell("grep -lazZ '^DROVER_' /proc/[0-9]*/environ 2>/dev/null | tr '\\0' ' ' || true")?;
+        if marked.trim().is_empty() && host.shell("pgrep -cx drover || true")?.trim() == "0" {
+            return Ok(());
+        }
+        ensure!(Instant::now() < patience, "processes of a killed run are left: {marked}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+fn refused(site: &Site) -> Result<()> {
+    let host = site.fresh_host("host-steps-refused")?;
+    let cases = [
+        ("host/build-home", "useradd -u 399 -U obs", "the account `obs` has uid 399", "userdel obs"),
+        ("host/build-home", "groupadd -g 399 obs", "the group `obs` has gid 399", "groupdel obs"),
+        ("host/build-home", "useradd -u 4711 abuild", "the account `abuild` has uid 4711", "userdel abuild"),
+        ("host/build-home", "install -d -o 77 /home/abuild", "belongs to uid 77", "rmdir /home/abuild"),
+        ("host/storage", "mkdir -p /srv; touch /srv/libvirt", "is no directory", "rm /srv/libvirt"),
+        (
+            "host/storage",
+            "mount -t tmpfs -o size=100m tmpfs /srv",
+            "`/srv/libvirt` has 0.0 GiB free",
+            "umount /srv",
+        ),
+        ("host/storage", "mount -t tmpfs -o nodev tmpfs /srv", "is mounted nodev", "umount /srv"),
+    ];
+    for (node, spoil, complaint, mend) in cases {
+        host.shell(spoil)?;
+        let before = trace(&host)?;
+        let run =
+            drover(&host, &["run", "--only", node, PLAN])?.exits(7).with_context(|| spoil.to_owned())?;
+        ensure!(run.stderr.contains(complaint), "`{complaint}` is not in:\n{}", run.stderr);
+        ensure!(before == trace(&host)?, "a refused run changed: {}", difference(&before, &trace(&host)?));
+        host.shell(mend)?;
+    }
+    Ok(())
+}
+
+/// Runs the nodes that match; a failure is told with the log of the attempt.
+fn run(host: &Host, nodes: &str) -> Result<()> {
+    let ended = drover(host, &["run", "--only", nodes, PLAN])?.ok();
+    let Err(error) = ended else { return Ok(()) };
+    let logs =
+        host.shell("cd /var/lib/drover/runs && find $(ls | tail -n 1) -name '*.log' -exec tail -n 200 {} +")?;
+    Err(error.context(logs))
+}
+
+/// Every file that the steps could touch, with all that a change of it would change: the change time above all.
+fn trace(host: &Host) -> Result<String> {
+    host.shell(
+        "as='%p %y %m %U:%G %s %T@ %C@ %l\\n'
+        find /root -maxdepth 1 -printf \"$as\"
+        for tree in /etc /home /srv /usr/sbin /var/cache/lxc /var/lib/misc /var/lib/dpkg /var/lib/binfmts /var/lib/lxc; do
+            test ! -e $tree || find $tree -xdev -printf \"$as\" | sort
+        done",
+    )
+}
+
+/// What is in only one of two traces.
+fn difference(before: &str, after: &str) -> String {
+    let only = |one: &str, other: &str| {
+        let lines: Vec<_> = one.lines().filter(|line| !other.contains(line)).map(str::to_owned).collect();
+        lines.join("\n")
+    };
+    format!("\n{}\n--- is now\n{}", only(before, after), only(after, before))
+}

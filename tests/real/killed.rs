@@ -1,0 +1,176 @@
+//! A hard life: the same farm, on a mirror that lacks an architecture's package, killed again and again; it has to end
+//! as the one that nobody disturbed.
+
+use crate::Test;
+use crate::farm::{CONTAINERS, PAIR, answers, drover, events, left_nothing, outcomes, start};
+use crate::site::Site;
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use throwaway::{Fault, Host};
+
+pub(crate) const TESTS: &[Test] = &[("broken_and_killed_it_ends_as_if_nothing_had_been", hard_life)];
+
+/// A moment of a run.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// So many seconds after this node started to change the world.
+    Started(&'static str, u64),
+    /// When so many packages of the arm64 base system are installed.
+    Installed(usize),
+}
+
+/// While the host is prepared, and the native container made: each moment needs what the one before was killed in.
+const ON_A_BROKEN_MIRROR: &[Moment] = &[
+    Moment::Started("host/packages", 2),
+    Moment::Started("host/packages", 12),
+    Moment::Started("host/lxc-net", 0),
+    Moment::Started("bootstrap/debian-bookworm-amd64/unpack", 1),
+    Moment::Started("bootstrap/debian-bookworm-amd64/configure", 5),
+    Moment::Started("jenkins-debian12-amd64/lxc-create", 2),
+    Moment::Started("jenkins-debian12-amd64/guest-packages", 1),
+    Moment::Started("jenkins-debian12-amd64/start-domain", 0),
+];
+
+/// While the emulated container is made.
+const ON_A_MENDED_MIRROR: &[Moment] = &[
+    Moment::Started("bootstrap/debian-bookworm-arm64/fetch", 0),
+    Moment::Started("bootstrap/debian-bookworm-arm64/unpack", 1),
+    Moment::Installed(25),
+    Moment::Installed(70),
+    Moment::Installed(110),
+    Moment::Started("jenkins-debian12-arm64/lxc-create", 6),
+    Moment::Started("jenkins-debian12-arm64/guest-packages", 10),
+    Moment::Started("jenkins-debian12-arm64/start-domain", 0),
+];
+
+fn hard_life(site: &Site) -> Result<()> {
+    let host = site.fresh_host("killed")?;
+    host.break_mirror(Fault::Missing, u32::MAX, ARM64_ONLY)?;
+    kill_at_each(&host, ON_A_BROKEN_MIRROR)?;
+    others_finish(&host)?;
+    host.mend_mirror()?;
+    kill_at_each(&host, ON_A_MENDED_MIRROR)?;
+    println!("    and now to the end");
+    drover(&host, &["resume"])?.ok()?;
+    left_nothing(&host)?;
+    for (container, machine) in CONTAINERS {
+        answers(&host, container, machine)?;
+    }
+    configured_once(&host)?;
+    downloaded_once(&host)?;
+    site.compare(&host)
+}
+
+/// The files on the mirror that are for arm64 alone.
+const ARM64_ONLY: &str = "_arm64.deb";
+
+/// Runs until each moment, one after the other, and kills it then.
+fn kill_at_each(host: &Host, moments: &[Moment]) -> Result<()> {
+    for moment in moments {
+        println!("    killed at {moment:?}");
+        kill_at(host, *moment).with_context(|| format!("at {moment:?}"))?;
+    }
+    Ok(())
+}
+
+fn kill_at(host: &Host, moment: Moment) -> Result<()> {
+    let runs_before = runs(host);
+    let mut running = start(host, &["run", PAIR])?;
+    let deadline = Instant::now() + Duration::from_secs(1200);
+    while runs(host) == runs_before || !has_come(host, moment)? {
+        if !running.is_running()? {
+            bail!("it ended before:\n{}", running.wait()?.stderr);
+        }
+        ensure!(Instant::now() < deadline, "it has not come for 20 minutes:\n{}", running.wait()?.stderr);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    if let Moment::Started(_, seconds) = moment {
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+    let pid = events(host)?[0]["pid"].as_u64().context("the run has no process id")?;
+    let kill = host.run(&["kill", "-KILL", &pid.to_string()])?;
+    let killed = running.wait()?;
+    ensure!(kill.status.success() && killed.code() == Some(137), "it ended by itself:\n{}", killed.stderr);
+    soon(|| left_nothing(host))
+}
+
+fn runs(host: &Host) -> usize {
+    std::fs::read_dir(host.path("/var/lib/drover/runs")).map_or(0, Iterator::count)
+}
+
+fn has_come(host: &Host, moment: Moment) -> Result<bool> {
+    match moment {
+        Moment::Started(node, _) => {
+            Ok(events(host)?.iter().any(|event| event["event"] == "started" && event["node"] == node))
+        }
+        Moment::Installed(packages) => {
+            let status = host.read("/var/cache/lxc/debian/rootfs-bookworm-arm64.partial/var/lib/dpkg/status");
+            let installed = status.unwrap_or_default().matches("\nStatus: install ok installed\n").count();
+            Ok(installed >= packages)
+        }
+    }
+}
+
+/// What a killed run leaves is gone within seconds: its guardian sees to that.
+fn soon(prove: impl Fn() -> Result<()>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while prove().is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    prove()
+}
+
+/// The mirror lacks a package of arm64: amd64 ends well all the same, and the failure is told so that one can act.
+fn others_finish(host: &Host) -> Result<()> {
+    println!("    to the end, without arm64");
+    let broken = drover(host, &["run", PAIR])?.exits(1)?;
+    let (amd64, machine) = CONTAINERS[0];
+    answers(host, amd64, machine)?;
+    let ended = outcomes(host)?;
+    ensure!(ended["bootstrap/debian-bookworm-arm64/fetch"] == "failed", "{ended:?}");
+    ensure!(ended["jenkins-debian12-arm64/await-ssh"] == "blocked", "{ended:?}");
+    let told = &broken.stderr;
+    for part in
+        ["FAILED bootstrap/debian-bookworm-arm64/fetch (while doing it)", "404", "command", "drover resume"]
+    {
+        ensure!(told.contains(part), "the failure does not tell `{part}`:\n{told}");
+    }
+    let log =
+        told.lines().find_map(|line| line.trim().strip_prefix("log ")).context("the failure names no log")?;
+    ensure!(host.read(log.trim())?.contains("404"), "the log does not hold the failure");
+    Ok(())
+}
+
+/// Configuring goes on where it was: only the packages that it was killed in the middle of are configured again.
+fn configured_once(host: &Host) -> Result<()> {
+    let log = host.read("/var/cache/lxc/debian/rootfs-bookworm-arm64/var/log/dpkg.log")?;
+    let kills = ON_A_MENDED_MIRROR.iter().filter(|moment| matches!(moment, Moment::Installed(_))).count();
+    let mut times = BTreeMap::new();
+    for line in log.lines() {
+        if let Some(package) = line.split(' ').nth(3).filter(|_| line.contains(" configure ")) {
+            *times.entry(package).or_insert(0_usize) += 1;
+        }
+    }
+    let again: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    ensure!(times.len() > 100, "only {} packages were configured", times.len());
+    ensure!(again.len() <= kills, "configured again: {again:?}");
+    Ok(())
+}
+
+/// No package comes from the mirror twice as a whole, but for what was cut off by a kill.
+fn downloaded_once(host: &Host) -> Result<()> {
+    let mut times = BTreeMap::new();
+    for line in host.mirror_log()? {
+        if let [status, _, path, ..] = line.split(' ').collect::<Vec<_>>()[..]
+            && status == "200"
+            && path.ends_with(".deb")
+        {
+            *times.entry(path.to_owned()).or_insert(0_usize) += 1;
+        }
+    }
+    let again: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    let kills_while_fetching = 3;
+    ensure!(again.len() <= kills_while_fetching, "downloaded again: {again:?}");
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The real thing: `drover` in throw-away hosts, from an empty machine to containers that answer ssh.
+//!
+//! One binary, its tests one after the other: each may use the whole machine, and later ones start from layers that
+//! earlier ones made. Without root there are no throw-away hosts, and they are reported as ignored.
+
+mod command_line;
+mod farm;
+mod harness;
+mod host_steps;
+mod killed;
+mod like_debootstrap;
+mod pair;
+mod site;
+mod terminal;
+
+use libtest_mimic::{Arguments, Trial};
+use site::Site;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A test: its name, and what it does.
+type Test = (&'static str, fn(&Site) -> anyhow::Result<()>);
+
+fn main() -> ExitCode {
+    throwaway::serve_if_asked();
+    let mut arguments = Arguments::from_args();
+    // Hosts are heavy, and their timings are looked at.
+    arguments.test_threads = Some(1);
+    let site = Site::below(env!("CARGO_TARGET_TMPDIR"));
+    let ignored = match &site {
+        Err(error) => {
+            println!("all of these are skipped: {error:#}");
+            true
+        }
+        Ok(_) => false,
+    };
+    let site = Arc::new(site);
+    let trials = [
+        harness::TESTS,
+        host_steps::TESTS,
+        command_line::TESTS,
+        terminal::TESTS,
+        pair::TESTS,
+        like_debootstrap::TESTS,
+        killed::TESTS,
+    ]
+    .concat()
+    .iter()
+    .map(|test| trial(test, &site).with_ignored_flag(ignored))
+    .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(&(name, test): &Test, site: &Arc<anyhow::Result<Site>>) -> Trial {
+    let site = Arc::clone(site);
+    Trial::test(name, move || match &*site {
+        Ok(site) => {
+            println!("\n--- {name}");
+            test(site).map_err(|error| format!("{error:#}").into())
+        }
+        Err(error) => Err(format!("{error:#}").into()),
+    })
+}

@@ -1,0 +1,46 @@
+//! Where the real tests take place: the ground, the mirror, and the layers that they share.
+
+use anyhow::Result;
+use std::sync::Mutex;
+use throwaway::mirror::{FARM, Mirror};
+use throwaway::{Ground, Host, HostOptions, Trace};
+
+/// Where the real tests take place.
+pub(crate) struct Site {
+    /// Where hosts live on disk.
+    pub(crate) ground: Ground,
+    /// This machine before the first test.
+    pub(crate) before: Trace,
+    mirror: Mutex<Option<Mirror>>,
+}
+
+impl Site {
+    /// The site below Cargo's directory for tests.
+    pub(crate) fn below(target: &str) -> Result<Self> {
+        let ground = Ground::below(target)?;
+        Ok(Self { ground, before: Trace::take()?, mirror: Mutex::default() })
+    }
+
+    /// The mirror, made when it is first needed.
+    pub(crate) fn mirror(&self) -> Result<Mirror> {
+        let mut mirror = self.mirror.lock().map_err(|_| anyhow::anyhow!("an earlier test panicked"))?;
+        match &*mirror {
+            Some(mirror) => Ok(mirror.clone()),
+            None => Ok(mirror.insert(Mirror::prepare(&self.ground, &FARM)?).clone()),
+        }
+    }
+
+    /// A host with nothing of a farm, that installs from the mirror.
+    pub(crate) fn fresh_host(&self, name: &str) -> Result<Host> {
+        Host::boot(&self.ground, name, self.options()?)
+    }
+
+    /// What hosts of these tests have: the mirror, drover, the plans.
+    pub(crate) fn options(&self) -> Result<HostOptions> {
+        let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/plans");
+        Ok(HostOptions::new()
+            .installing_from(&self.mirror()?)
+            .show(env!("CARGO_BIN_EXE_drover"), "/run/bin/drover")
+            .show(plans, "/run/farm/plans"))
+    }
+}

@@ -1,0 +1,32 @@
+//! Throw-away hosts, and a mirror that fails on demand: what Drover's tests and benchmarks stand on.
+//!
+//! A [`Host`] is an overlay of this machine's `/` with its own mounts, processes, network, names and control groups.
+//! Whatever is done in it is gone when it is dropped; whatever is to be kept becomes a [`Layer`] that other hosts are
+//! laid over. The [`mirror`] is what they install from: packages that apt fetched, signed anew, served on loopback.
+//!
+//! This crate knows no steps and no plans.
+
+mod cgroups;
+mod cleanup;
+mod command;
+mod fault;
+mod ground;
+mod host;
+mod inside;
+mod layout;
+mod loopback;
+pub mod mirror;
+mod server;
+mod signature;
+mod stanza;
+mod trace;
+mod tree;
+mod workshop;
+
+pub use command::{Finished, Running};
+pub use fault::Fault;
+pub use ground::{Ground, Layer};
+pub use host::{Host, HostOptions, Network};
+pub use inside::serve_if_asked;
+pub use trace::Trace;
+pub use tree::Tree;

@@ -1,0 +1,174 @@
+//! Making a mirror: packages that apt fetched, laid out and signed as Debian lays out and signs its own.
+//!
+//! It does not know how it is served.
+
+use super::{KEYRING, TREE};
+use crate::mirror::Contents;
+use crate::stanza::Stanza;
+use crate::workshop::{Fetched, Order, RELEASE, Workshop};
+use crate::{Ground, Host, signature};
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is in the mirror, by the name of the file that apt fetched.
+#[derive(Default)]
+struct Index {
+    main: BTreeMap<String, Stanza>,
+    security: BTreeMap<String, Stanza>,
+}
+
+/// Makes a mirror.
+pub(super) struct Maker<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) contents: &'a Contents<'a>,
+    /// What it is called below the ground's `mirror`, while it is made.
+    pub(super) name: String,
+    pub(super) dir: PathBuf,
+}
+
+impl Maker<'_> {
+    pub(super) fn make(&self) -> Result<()> {
+        fs::create_dir_all(self.debian().join("pool"))?;
+        let workshop = Workshop::open(self.ground)?;
+        let native = workshop.host.shell("dpkg --print-architecture")?;
+        let for_host =
+            Order { name: "host", arch: native.trim(), for_this_machine: true, packages: self.contents.host };
+        let mut index = Index::default();
+        self.add(workshop.fetch(&for_host)?, &mut index)?;
+        for arch in self.contents.architectures {
+            let name = format!("guest-{arch}");
+            let order = Order { name: &name, arch, for_this_machine: false, packages: self.contents.guest };
+            self.add(workshop.fetch(&order)?, &mut index)?;
+        }
+        workshop.equip(&for_host)?;
+        signature::make_key(&workshop.host)?;
+        signature::export_key(&workshop.host, &format!("{TREE}/{}/key.gpg", self.name))?;
+        self.trust_key(&workshop.host, &mut index)?;
+        self.publish(&workshop.host, &index)
+    }
+
+    fn debian(&self) -> PathBuf {
+        self.dir.join("tree/debian")
+    }
+
+    /// Puts packages into the release itself, each once, so that it is whole without updates; those that Debian has in
+    /// its security archive are there as well, as after a point release.
+    fn add(&self, packages: Vec<Fetched>, index: &mut Index) -> Result<()> {
+        for Fetched { stanza, file, is_security } in packages {
+            let name =
+                file.file_name().context("a package without a file name")?.to_string_lossy().into_owned();
+            if is_security {
+                self.pool("debian-security", &stanza, &file)?;
+                index.security.insert(name.clone(), stanza.clone());
+            }
+            if let Entry::Vacant(place) = index.main.entry(name) {
+                self.pool("debian", &stanza, &file)?;
+                place.insert(stanza);
+            }
+        }
+        Ok(())
+    }
+
+    fn pool(&self, tree: &str, stanza: &Stanza, file: &Path) -> Result<()> {
+        let target = self.dir.join("tree").join(tree).join(stanza.get("Filename").context("no file name")?);
+        fs::create_dir_all(target.parent().context("a file without a directory")?)?;
+        if !target.exists() {
+            fs::hard_link(file, &target).with_context(|| format!("`{}` cannot be linked", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Systems that are installed from here are to trust it, as Debian's trust Debian: by the package of its keys.
+    fn trust_key(&self, workshop: &Host, index: &mut Index) -> Result<()> {
+        let is_keyring = |stanza: &&mut Stanza| stanza.get("Package") == Some("debian-archive-keyring");
+        let stanza = index
+            .main
+            .values_mut()
+            .find(|stanza| is_keyring(stanza))
+            .context("the mirror has no package of keys")?;
+        let name = stanza.get("Filename").context("no file name")?.to_owned();
+        let file = self.debian().join(&name);
+        let seen = format!("{TREE}/{}", self.name);
+        let package = format!("{seen}/tree/debian/{name}");
+        workshop.shell(&format!(
+            "d=/root/keyring; dpkg-deb -R {package} $d; \
+             cat {seen}/key.gpg >>$d{KEYRING}; cp {seen}/key.gpg $d/etc/apt/trusted.gpg.d/throwaway.gpg; \
+             echo /etc/apt/trusted.gpg.d/throwaway.gpg >>$d/DEBIAN/conffiles; rm -f $d/DEBIAN/md5sums; \
+             dpkg-deb -b $d /root/keyring.deb; rm {package}; mv /root/keyring.deb {package}"
+        ))?;
+        let bytes = fs::read(file)?;
+        *stanza = stanza.with(&[
+            ("Size", bytes.len().to_string()),
+            ("SHA256", hex(&bytes)),
+            ("MD5sum", md5(workshop, &package)?),
+        ]);
+        Ok(())
+    }
+
+    /// Writes and signs the indexes; that of updates is empty.
+    fn publish(&self, workshop: &Host, index: &Index) -> Result<()> {
+        let suite = |tree: &Path, name: &str| tree.join("dists").join(name);
+        let security = self.dir.join("tree/debian-security");
+        self.write_suite(workshop, &suite(&self.debian(), RELEASE), &index.main)?;
+        self.write_suite(workshop, &suite(&self.debian(), &format!("{RELEASE}-updates")), &BTreeMap::new())?;
+        self.write_suite(workshop, &suite(&security, &format!("{RELEASE}-security")), &index.security)?;
+        // The template of `lxc-create` asks for this one, to find out whether a mirror has an architecture.
+        for arch in self.contents.architectures {
+            let probed = suite(&self.debian(), "testing").join(format!("main/binary-{arch}"));
+            fs::create_dir_all(&probed)?;
+            fs::write(probed.join("Release"), format!("Archive: testing\nArchitecture: {arch}\n"))?;
+        }
+        Ok(())
+    }
+
+    fn write_suite(&self, workshop: &Host, dir: &Path, index: &BTreeMap<String, Stanza>) -> Result<()> {
+        let mut names = Vec::new();
+        for arch in self.contents.architectures {
+            let is_for =
+                |stanza: &&Stanza| stanza.get("Architecture").is_some_and(|its| its == *arch || its == "all");
+            let text = index
+                .values()
+                .filter(is_for)
+                .fold(String::new(), |text, stanza| text + stanza.text() + "\n\n");
+            let below = format!("main/binary-{arch}");
+            fs::create_dir_all(dir.join(&below))?;
+            fs::write(dir.join(&below).join("Packages"), text)?;
+            names.extend(["Packages", "Packages.gz", "Packages.xz"].map(|file| format!("{below}/{file}")));
+        }
+        let seen = Path::new(TREE).join(&self.name).join(dir.strip_prefix(&self.dir)?);
+        let seen = seen.display().to_string();
+        workshop.shell(&format!("cd {seen}; for f in main/*/Packages; do gzip -nk $f; xz -k $f; done"))?;
+        fs::write(dir.join("Release"), self.release(dir, &names)?)?;
+        signature::sign(workshop, &seen)
+    }
+
+    fn release(&self, dir: &Path, names: &[String]) -> Result<String> {
+        let suite = dir.file_name().context("a suite without a name")?.to_string_lossy();
+        let architectures = self.contents.architectures.join(" ");
+        let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S UTC");
+        let mut text = format!(
+            "Origin: Debian\nLabel: Debian\nSuite: {suite}\nCodename: {suite}\nDate: {date}\n\
+             Architectures: {architectures}\nComponents: main\nSHA256:\n"
+        );
+        for name in names {
+            let bytes = fs::read(dir.join(name))?;
+            text += &format!(" {} {} {name}\n", hex(&bytes), bytes.len());
+        }
+        Ok(text)
+    }
+}
+
+fn md5(workshop: &Host, file: &str) -> Result<String> {
+    let line = workshop.shell(&format!("md5sum {file}"))?;
+    let sum = line.split(' ').next().unwrap_or_default().to_owned();
+    ensure!(sum.len() == 32, "`md5sum` says `{line}`");
+    Ok(sum)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
