@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 /// How much of the output is shown; the log has the rest.
 const TAIL: usize = 15;
+/// How many characters of a command are shown from its beginning, and from its end.
+const COMMAND: (usize, usize) = (240, 80);
 
 /// The failure block of a node.
 pub(crate) fn failure(node: &NodeId, failure: &Failure) -> String {
@@ -18,7 +20,7 @@ pub(crate) fn failure(node: &NodeId, failure: &Failure) -> String {
     row("error", &failure.message);
     failure.causes.iter().for_each(|cause| row("because", cause));
     if let Some(command) = &failure.command {
-        row("command", command);
+        row("command", &shortened(command));
     }
     if let Some(status) = &failure.status {
         row("ended", status);
@@ -38,11 +40,39 @@ pub(crate) fn failure(node: &NodeId, failure: &Failure) -> String {
     block
 }
 
+/// A command that names every package of a system is whole in the log, and short here.
+fn shortened(command: &str) -> String {
+    let (first, last) = COMMAND;
+    let length = command.chars().count();
+    if length <= first + last {
+        return command.to_owned();
+    }
+    let beginning: String = command.chars().take(first).collect();
+    let end: String = command.chars().skip(length - last).collect();
+    format!("{beginning} [... {} characters, see the log ...] {end}", length - first - last)
+}
+
 fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Precondition => "this host cannot do it",
         Phase::Check => "while finding out whether it is done",
         Phase::Apply => "while doing it",
         Phase::Verify => "done, but not proved",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_commands_are_shortened() {
+        assert_eq!(shortened("true"), "true");
+        let long = format!("apt-get {} end", "package ".repeat(100));
+        let short = shortened(&long);
+        assert!(
+            short.starts_with("apt-get package") && short.ends_with("end") && short.len() < 400,
+            "{short}"
+        );
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn answers(host: &Host, container: &str, machine: &str) -> Result<()>
 
 /// Proves that nothing of drover runs or is mounted any more.
 pub(crate) fn left_nothing(host: &Host) -> Result<()> {
-    let processes = host.shell("cat /proc/[0-9]*/comm")?;
+    let processes = host.shell("cat /proc/[0-9]*/comm 2>/dev/null || true")?;
     ensure!(!processes.lines().any(|name| name == "drover"), "drover still runs:\n{processes}");
     let marked =
         host.shell("grep -lazZ '^DROVER_' /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' || true")?;

@@ -1,11 +1,12 @@
 //! The steps of the host, one by one: needed, done, left alone; and killed, and done all the same.
 
 use crate::Test;
+use crate::contract::{Fresh, difference, keeps_contract, run, trace};
 use crate::farm::drover;
+use crate::kill::kill_after;
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use throwaway::Host;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -17,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
 /// All architectures, so that a program of each is executed.
 const PLAN: &str = "/run/farm/plans/debian-multiarch.ron";
 
-/// In the order in which they need each other. Those of `binfmt` may be done already: registrations are the kernel's.
+/// In the order in which they need each other.
 const NODES: [&str; 10] = [
     "host/packages",
     "host/storage",
@@ -34,23 +35,9 @@ const NODES: [&str; 10] = [
 fn one_by_one(site: &Site) -> Result<()> {
     let host = site.fresh_host("host-steps")?;
     for node in NODES {
-        let before = trace(&host)?;
-        let planned = drover(&host, &["plan", "--detailed-exitcode", "--only", node, PLAN])?;
-        if !node.contains("binfmt") {
-            planned.exits(2).with_context(|| format!("`{node}` on a fresh host"))?;
-        }
-        ensure!(
-            before == trace(&host)?,
-            "looking at `{node}` changed: {}",
-            difference(&before, &trace(&host)?)
-        );
-        run(&host, node)?;
-        drover(&host, &["plan", "--detailed-exitcode", "--only", node, PLAN])?
-            .exits(0)
-            .with_context(|| format!("`{node}` after a run"))?;
-        let done = trace(&host)?;
-        run(&host, node)?;
-        ensure!(done == trace(&host)?, "a second `{node}` changed: {}", difference(&done, &trace(&host)?));
+        // Registrations are the kernel's: they may be there.
+        let fresh = if node.contains("binfmt") { Fresh::Perhaps } else { Fresh::Needed };
+        keeps_contract(&host, PLAN, node, fresh)?;
     }
     proven(&host)?;
     restarted_once(&host)
@@ -79,13 +66,13 @@ fn proven(host: &Host) -> Result<()> {
 fn restarted_once(host: &Host) -> Result<()> {
     let dnsmasq = || host.shell("cat /run/lxc/dnsmasq.pid");
     let before = dnsmasq()?;
-    run(host, "host/lxc-net")?;
+    run(host, PLAN, "host/lxc-net")?;
     ensure!(dnsmasq()? == before, "dnsmasq was restarted though nothing changed");
     host.shell("echo somebody,10.0.3.200 >>/etc/lxc/dnsmasq-hosts.conf")?;
-    run(host, "host/lxc-net")?;
+    run(host, PLAN, "host/lxc-net")?;
     let after = dnsmasq()?;
     ensure!(after != before, "dnsmasq was not restarted");
-    run(host, "host/lxc-net")?;
+    run(host, PLAN, "host/lxc-net")?;
     ensure!(dnsmasq()? == after, "dnsmasq was restarted once more");
     Ok(())
 }
@@ -94,16 +81,16 @@ fn killed(site: &Site) -> Result<()> {
     let host = site.fresh_host("host-steps-killed")?;
     // Its download, unpacking and configuring, of which each next run has less left.
     for moment in [300, 2000, 5000, 8000, 8000, 8000, 8000] {
-        kill_after(&host, "host/packages", Duration::from_millis(moment))?;
+        kill_after(&host, &["run", "--only", "host/packages", PLAN], Duration::from_millis(moment))?;
     }
-    run(&host, "host/packages")?;
+    run(&host, PLAN, "host/packages")?;
     let half_done = host.shell("dpkg --audit; ls /var/lib/dpkg/updates")?;
     ensure!(half_done.is_empty(), "packages are half done: {half_done}");
     host.shell("cp -a /etc/default/lxc-net /root/.profile /var/tmp")?;
     for moment in (0..12).map(|step| Duration::from_millis(100 + 250 * step)) {
         host.shell(UNDO)?;
-        kill_after(&host, "host/*", moment)?;
-        run(&host, "host/*").with_context(|| format!("after a kill at {moment:?}"))?;
+        kill_after(&host, &["run", "--only", "host/*", PLAN], moment)?;
+        run(&host, PLAN, "host/*").with_context(|| format!("after a kill at {moment:?}"))?;
         drover(&host, &["plan", "--detailed-exitcode", "--only", "host/*", PLAN])?.exits(0)?;
         proven(&host)?;
         host.shell(ONCE).with_context(|| format!("after a kill at {moment:?}"))?;
@@ -124,32 +111,11 @@ const UNDO: &str = "/usr/libexec/lxc/lxc-net stop >/dev/null 2>&1 || true
 const ONCE: &str = "once() { test $(grep -c -- \"$1\" $2) = 1 || { echo \"$2: $1\" >&2; return 1; }; }
     for file in passwd shadow group gshadow; do once '^abuild:' /etc/$file; done
     for key in LXC_BRIDGE LXC_ADDR LXC_DHCP_RANGE LXC_DHCP_CONFILE; do once ^$key= /etc/default/lxc-net; done
-    once ^dhcp-hostsfile= /etc/lxc/dnsmasq.conf
+    once ^dhcp-hostsfile= /etc/lxc/dnsmasq.conf; once ^dhcp-ignore-clid /etc/lxc/dnsmasq.conf
     once ^LIBVIRT_DEFAULT_URI= /root/.profile
     once ^ssh-rsa /home/abuild/.ssh/authorized_keys
     test \"$(ls -A /home/abuild/.ssh | sort | tr '\\n' ' ')\" = 'authorized_keys id_rsa id_rsa.pub '
     test $(pgrep -cx dnsmasq) = 1 && test $(pgrep -cx libvirtd) = 1";
-
-/// Runs the nodes that match, and kills drover after a while, if it has not ended by then.
-fn kill_after(host: &Host, nodes: &str, moment: Duration) -> Result<()> {
-    let mut run = host.spawn(&["drover", "run", "--only", nodes, PLAN])?;
-    sleep(moment);
-    if run.is_running()? {
-        // The oldest is the run; the other one watches over it, and is to clean up.
-        host.shell("kill -9 $(pgrep -xo drover)")?;
-    }
-    run.wait()?;
-    let patience = Instant::now() + Duration::from_secs(20);
-    loop {
-        let marked =
-            host.shell("grep -lazZ '^DROVER_' /proc/[0-9]*/environ 2>/dev/null | tr '\\0' ' ' || true")?;
-        if marked.trim().is_empty() && host.shell("pgrep -cx drover || true")?.trim() == "0" {
-            return Ok(());
-        }
-        ensure!(Instant::now() < patience, "processes of a killed run are left: {marked}");
-        sleep(Duration::from_millis(50));
-    }
-}
 
 fn refused(site: &Site) -> Result<()> {
     let host = site.fresh_host("host-steps-refused")?;
@@ -177,33 +143,4 @@ fn refused(site: &Site) -> Result<()> {
         host.shell(mend)?;
     }
     Ok(())
-}
-
-/// Runs the nodes that match; a failure is told with the log of the attempt.
-fn run(host: &Host, nodes: &str) -> Result<()> {
-    let ended = drover(host, &["run", "--only", nodes, PLAN])?.ok();
-    let Err(error) = ended else { return Ok(()) };
-    let logs =
-        host.shell("cd /var/lib/drover/runs && find $(ls | tail -n 1) -name '*.log' -exec tail -n 200 {} +")?;
-    Err(error.context(logs))
-}
-
-/// Every file that the steps could touch, with all that a change of it would change: the change time above all.
-fn trace(host: &Host) -> Result<String> {
-    host.shell(
-        "as='%p %y %m %U:%G %s %T@ %C@ %l\\n'
-        find /root -maxdepth 1 -printf \"$as\"
-        for tree in /etc /home /srv /usr/sbin /var/cache/lxc /var/lib/misc /var/lib/dpkg /var/lib/binfmts /var/lib/lxc; do
-            test ! -e $tree || find $tree -xdev -printf \"$as\" | sort
-        done",
-    )
-}
-
-/// What is in only one of two traces.
-fn difference(before: &str, after: &str) -> String {
-    let only = |one: &str, other: &str| {
-        let lines: Vec<_> = one.lines().filter(|line| !other.contains(line)).map(str::to_owned).collect();
-        lines.join("\n")
-    };
-    format!("\n{}\n--- is now\n{}", only(before, after), only(after, before))
 }

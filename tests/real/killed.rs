@@ -2,23 +2,14 @@
 //! as the one that nobody disturbed.
 
 use crate::Test;
-use crate::farm::{CONTAINERS, PAIR, answers, drover, events, left_nothing, outcomes, start};
+use crate::farm::{CONTAINERS, PAIR, answers, drover, left_nothing, outcomes};
+use crate::kill::{Moment, kill_at_each};
 use crate::site::Site;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 use throwaway::{Fault, Host};
 
 pub(crate) const TESTS: &[Test] = &[("broken_and_killed_it_ends_as_if_nothing_had_been", hard_life)];
-
-/// A moment of a run.
-#[derive(Clone, Copy, Debug)]
-enum Moment {
-    /// So many seconds after this node started to change the world.
-    Started(&'static str, u64),
-    /// When so many packages of the arm64 base system are installed.
-    Installed(usize),
-}
 
 /// While the host is prepared, and the native container made: each moment needs what the one before was killed in.
 const ON_A_BROKEN_MIRROR: &[Moment] = &[
@@ -32,13 +23,16 @@ const ON_A_BROKEN_MIRROR: &[Moment] = &[
     Moment::Started("jenkins-debian12-amd64/start-domain", 0),
 ];
 
+/// The emulated base system, while it is made.
+const ARM64: &str = "/var/cache/lxc/debian/rootfs-bookworm-arm64.partial";
+
 /// While the emulated container is made.
 const ON_A_MENDED_MIRROR: &[Moment] = &[
     Moment::Started("bootstrap/debian-bookworm-arm64/fetch", 0),
     Moment::Started("bootstrap/debian-bookworm-arm64/unpack", 1),
-    Moment::Installed(25),
-    Moment::Installed(70),
-    Moment::Installed(110),
+    Moment::Installed(ARM64, 25),
+    Moment::Installed(ARM64, 70),
+    Moment::Installed(ARM64, 110),
     Moment::Started("jenkins-debian12-arm64/lxc-create", 6),
     Moment::Started("jenkins-debian12-arm64/guest-packages", 10),
     Moment::Started("jenkins-debian12-arm64/start-domain", 0),
@@ -47,10 +41,10 @@ const ON_A_MENDED_MIRROR: &[Moment] = &[
 fn hard_life(site: &Site) -> Result<()> {
     let host = site.fresh_host("killed")?;
     host.break_mirror(Fault::Missing, u32::MAX, ARM64_ONLY)?;
-    kill_at_each(&host, ON_A_BROKEN_MIRROR)?;
+    kill_at_each(&host, &["run", PAIR], ON_A_BROKEN_MIRROR)?;
     others_finish(&host)?;
     host.mend_mirror()?;
-    kill_at_each(&host, ON_A_MENDED_MIRROR)?;
+    kill_at_each(&host, &["run", PAIR], ON_A_MENDED_MIRROR)?;
     println!("    and now to the end");
     drover(&host, &["resume"])?.ok()?;
     left_nothing(&host)?;
@@ -64,62 +58,6 @@ fn hard_life(site: &Site) -> Result<()> {
 
 /// The files on the mirror that are for arm64 alone.
 const ARM64_ONLY: &str = "_arm64.deb";
-
-/// Runs until each moment, one after the other, and kills it then.
-fn kill_at_each(host: &Host, moments: &[Moment]) -> Result<()> {
-    for moment in moments {
-        println!("    killed at {moment:?}");
-        kill_at(host, *moment).with_context(|| format!("at {moment:?}"))?;
-    }
-    Ok(())
-}
-
-fn kill_at(host: &Host, moment: Moment) -> Result<()> {
-    let runs_before = runs(host);
-    let mut running = start(host, &["run", PAIR])?;
-    let deadline = Instant::now() + Duration::from_secs(1200);
-    while runs(host) == runs_before || !has_come(host, moment)? {
-        if !running.is_running()? {
-            bail!("it ended before:\n{}", running.wait()?.stderr);
-        }
-        ensure!(Instant::now() < deadline, "it has not come for 20 minutes:\n{}", running.wait()?.stderr);
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    if let Moment::Started(_, seconds) = moment {
-        std::thread::sleep(Duration::from_secs(seconds));
-    }
-    let pid = events(host)?[0]["pid"].as_u64().context("the run has no process id")?;
-    let kill = host.run(&["kill", "-KILL", &pid.to_string()])?;
-    let killed = running.wait()?;
-    ensure!(kill.status.success() && killed.code() == Some(137), "it ended by itself:\n{}", killed.stderr);
-    soon(|| left_nothing(host))
-}
-
-fn runs(host: &Host) -> usize {
-    std::fs::read_dir(host.path("/var/lib/drover/runs")).map_or(0, Iterator::count)
-}
-
-fn has_come(host: &Host, moment: Moment) -> Result<bool> {
-    match moment {
-        Moment::Started(node, _) => {
-            Ok(events(host)?.iter().any(|event| event["event"] == "started" && event["node"] == node))
-        }
-        Moment::Installed(packages) => {
-            let status = host.read("/var/cache/lxc/debian/rootfs-bookworm-arm64.partial/var/lib/dpkg/status");
-            let installed = status.unwrap_or_default().matches("\nStatus: install ok installed\n").count();
-            Ok(installed >= packages)
-        }
-    }
-}
-
-/// What a killed run leaves is gone within seconds: its guardian sees to that.
-fn soon(prove: impl Fn() -> Result<()>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while prove().is_err() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    prove()
-}
 
 /// The mirror lacks a package of arm64: amd64 ends well all the same, and the failure is told so that one can act.
 fn others_finish(host: &Host) -> Result<()> {
@@ -145,7 +83,7 @@ fn others_finish(host: &Host) -> Result<()> {
 /// Configuring goes on where it was: only the packages that it was killed in the middle of are configured again.
 fn configured_once(host: &Host) -> Result<()> {
     let log = host.read("/var/cache/lxc/debian/rootfs-bookworm-arm64/var/log/dpkg.log")?;
-    let kills = ON_A_MENDED_MIRROR.iter().filter(|moment| matches!(moment, Moment::Installed(_))).count();
+    let kills = ON_A_MENDED_MIRROR.iter().filter(|moment| matches!(moment, Moment::Installed(..))).count();
     let mut times = BTreeMap::new();
     for line in log.lines() {
         if let Some(package) = line.split(' ').nth(3).filter(|_| line.contains(" configure ")) {

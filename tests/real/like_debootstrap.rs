@@ -46,7 +46,10 @@ fn same_packages(site: &Site) -> Result<()> {
 fn same_tree(site: &Site) -> Result<()> {
     let host = site.built("tree")?;
     let uri = mirror(&host, "amd64")?;
-    host.shell(&format!("{DEBOOTSTRAP} --arch=amd64 bookworm /var/tmp/reference {uri} >/var/tmp/log 2>&1"))?;
+    let log = "/var/tmp/debootstrap";
+    host.shell(&format!(
+        "{DEBOOTSTRAP} --arch=amd64 bookworm /var/tmp/reference {uri} >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}"
+    ))?;
     let its = Tree::of(host.path("/var/tmp/reference"), |_| false)?;
     let ours = Tree::of(host.path(base("amd64")), |_| false)?;
     ensure!(its.len() > 5000, "debootstrap made only {} files", its.len());

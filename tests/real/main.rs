@@ -4,9 +4,13 @@
 //! earlier ones made. Without root there are no throw-away hosts, and they are reported as ignored.
 
 mod command_line;
+mod container_steps;
+mod contract;
 mod farm;
+mod faults;
 mod harness;
 mod host_steps;
+mod kill;
 mod killed;
 mod like_debootstrap;
 mod pair;
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
         terminal::TESTS,
         pair::TESTS,
         like_debootstrap::TESTS,
+        container_steps::TESTS,
+        faults::TESTS,
         killed::TESTS,
     ]
     .concat()

@@ -9,12 +9,16 @@
 //! BridgeDns
 //! ```
 //!
+//! **One line more**: `dhcp-ignore-clid` in `/etc/lxc/dnsmasq.conf`. A container that is made anew has the same name and
+//! hardware address, but another DHCP client identifier; to dnsmasq it would be a stranger, whom it refuses the reserved
+//! address for as long as the lease of the old one lasts. With this line, hardware addresses alone tell who is who.
+//!
 //! **Changes** the three files of that sentence. Other lines in them stay as they are, and so do the lines of a hosts
 //! file that is there. `/etc/dnsmasq.conf`, the host's own, is not touched.
 //!
 //! The restart that makes it count is not made here but once for all who change what lxc-net reads: see `Bridge`.
 //!
-//! **To take it back** remove the two lines, and the hosts file if it is empty; then restart lxc-net.
+//! **To take it back** remove the three lines, and the hosts file if it is empty; then restart lxc-net.
 
 use super::bridge::{DEFAULTS, DEFAULTS_LOCK};
 use super::{lines, privilege};
@@ -30,6 +34,9 @@ use std::path::Path;
 
 /// What lxc-net's dnsmasq reads.
 pub(super) const DNSMASQ: &str = "/etc/lxc/dnsmasq.conf";
+
+/// By dnsmasq(8), since its version 2.81.
+const IGNORE_CLIENT_ID: &str = "dhcp-ignore-clid";
 
 /// See the manual above.
 #[derive(Debug, Deserialize)]
@@ -90,7 +97,7 @@ fn edits(farm: &Farm) -> [(&'static str, Edit); 2] {
     let hosts = format!("dhcp-hostsfile={}", farm.dnsmasq_hosts().display());
     [
         (DEFAULTS, Box::new(|text| lines::assign(text, "LXC_DHCP_CONFILE", DNSMASQ))),
-        (DNSMASQ, Box::new(move |text| lines::with_line(text, &hosts))),
+        (DNSMASQ, Box::new(move |text| lines::with_line(&lines::with_line(text, &hosts), IGNORE_CLIENT_ID))),
     ]
 }
 
@@ -118,8 +125,10 @@ mod tests {
     #[test]
     fn the_documents_lines_are_added_once() {
         let texts = ["USE_LXC_BRIDGE=\"true\"\n#LXC_DHCP_CONFILE=/etc/dnsmasq.conf\n", ""];
-        let added =
-            ["LXC_DHCP_CONFILE=\"/etc/lxc/dnsmasq.conf\"\n", "dhcp-hostsfile=/etc/lxc/dnsmasq-hosts.conf\n"];
+        let added = [
+            "LXC_DHCP_CONFILE=\"/etc/lxc/dnsmasq.conf\"\n",
+            "dhcp-hostsfile=/etc/lxc/dnsmasq-hosts.conf\ndhcp-ignore-clid\n",
+        ];
         for ((before, line), (_, edit)) in texts.iter().zip(added).zip(edits(&Farm::default())) {
             let after = edit(before);
             assert_eq!(after, format!("{before}{line}"));

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,11 @@ impl Finished {
     /// Its exit code; `None` if a signal ended it.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
+    }
+
+    /// Whether SIGKILL ended it; what entered the host for it dies of the same signal, or exits as a shell would.
+    pub fn was_killed(&self) -> bool {
+        self.status.signal() == Some(9) || self.code() == Some(128 + 9)
     }
 
     /// Itself, if it ended with success.

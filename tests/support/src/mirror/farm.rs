@@ -33,6 +33,8 @@ pub const FARM: Contents<'static> = Contents {
         "?essential",
         "?priority(required)",
         "apt",
+        // What a system that is merged from the start has in place of `usrmerge`; apt alone would choose that.
+        "usr-is-merged",
         "init",
         "ifupdown",
         "locales",
