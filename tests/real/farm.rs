@@ -97,7 +97,13 @@ impl World {
         for file in
             ["/etc/hosts", "/etc/default/lxc-net", "/etc/lxc/dnsmasq.conf", "/etc/lxc/dnsmasq-hosts.conf"]
         {
-            texts.insert(file.to_owned(), host.read(file)?);
+            // Reservations stand in the order in which they were made.
+            let text = host.read(file)?;
+            let mut lines: Vec<_> = text.lines().collect();
+            if file.ends_with("dnsmasq-hosts.conf") {
+                lines.sort_unstable();
+            }
+            texts.insert(file.to_owned(), lines.join("\n"));
         }
         Ok(Self { parts, texts })
     }
