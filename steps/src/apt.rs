@@ -6,6 +6,8 @@
 use crate::architecture::Architecture;
 use crate::archives::{self, Deb};
 use crate::mirror::Archive;
+use crate::release::RELEASES;
+use crate::trust;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Cmd, Cx, HostFile};
 use std::fs;
@@ -45,7 +47,8 @@ impl Apt {
         let Setup { dir, archives, keyring, arch, status, extended_states } = setup;
         ensure!(
             Path::new(keyring).exists(),
-            "the keys `{keyring}` are missing: apt install debian-archive-keyring"
+            "the keys `{keyring}` are missing: apt-get install {}",
+            keyring_package(keyring)
         );
         let packages = archives::directory(cx);
         for dir in [dir.join("lists/partial"), dir.join("none/partial"), packages.join("partial")] {
@@ -56,7 +59,10 @@ impl Apt {
         write("extended_states", extended_states)?;
         write("sources.list", &sources_list(&archives, keyring, arch))?;
         let lenient = archives.iter().all(|archive| archive.of_host);
-        let text = configuration(&dir, &packages, arch) + &manners(cx, lenient)? + LAST_WORD;
+        let mut text = configuration(&dir, &packages, arch) + &manners(cx, lenient)? + LAST_WORD;
+        if archives.iter().any(|archive| archive.archived) {
+            text += &format!("Apt::Key::gpgvcommand \"{}\";\n", trust::gpgv_of_its_time(&dir)?.display());
+        }
         write("apt.conf", &text)?;
         Ok(Self { dir, archives, arch })
     }
@@ -167,6 +173,12 @@ impl Apt {
     }
 }
 
+/// The package of the host that holds a keyring.
+fn keyring_package(path: &str) -> &'static str {
+    let mut known = RELEASES.iter().filter_map(|release| release.keys);
+    known.find(|keys| keys.path == path).map_or("debian-archive-keyring", |keys| keys.package)
+}
+
 /// The file's name in a line such as `'http://...' NAME SIZE MD5Sum:...`.
 fn uri_file(line: &str) -> Result<String> {
     let file = line.split(' ').nth(1).filter(|file| file.ends_with(".deb"));
@@ -178,7 +190,8 @@ fn sources_list(archives: &[Archive], keyring: &str, arch: Architecture) -> Stri
         // apt uses packages of `file:` where they are; `copy:` brings them to the directory that the farm shares.
         let uri =
             archive.uri.strip_prefix("file:").map_or(archive.uri.clone(), |path| format!("copy:{path}"));
-        format!("deb [arch={} signed-by={keyring}] {uri} {} main\n", arch.debian(), archive.suite)
+        let age = if archive.archived { " check-valid-until=no" } else { "" };
+        format!("deb [arch={} signed-by={keyring}{age}] {uri} {} main\n", arch.debian(), archive.suite)
     };
     archives.iter().map(line).collect()
 }
@@ -241,8 +254,12 @@ mod tests {
 
     #[test]
     fn signatures_are_asked_for_and_files_are_copied() {
-        let archive =
-            |uri: &str| Archive { uri: uri.to_owned(), suite: "bookworm".to_owned(), of_host: true };
+        let archive = |uri: &str| Archive {
+            uri: uri.to_owned(),
+            suite: "bookworm".to_owned(),
+            of_host: true,
+            archived: false,
+        };
         let text = sources_list(
             &[archive("file:/srv/m"), archive("http://m.example/d")],
             "/k.gpg",

@@ -31,3 +31,4 @@ pub mod size;
 pub mod step;
 pub mod survey;
 pub mod tree;
+pub mod trust;

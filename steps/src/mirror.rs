@@ -1,8 +1,10 @@
-//! Where the packages of a release come from: the plan's mirror, or the one that the host's own apt uses.
+//! Where the packages of a release come from: the plan's mirror, the one that the host's own apt uses, or the one that the
+//! table of releases names.
 //!
-//! It never names a mirror by itself, and does not look at what a mirror holds: see `bootstrap/hosting`.
+//! It does not look at what a mirror holds: see `bootstrap/hosting`.
 
 use crate::apt_sources::{self, Source};
+use crate::architecture::Architecture;
 use crate::base::Base;
 use crate::release::Release;
 use anyhow::{Context, Result};
@@ -18,6 +20,8 @@ pub struct Archive {
     pub suite: String,
     /// Whether it is the host's own: then what the host's apt is told about expiry counts for it as well.
     pub of_host: bool,
+    /// Whether its release is archived: then what has expired since its time counts. See [`crate::trust`].
+    pub archived: bool,
 }
 
 /// The archives that serve a release.
@@ -25,52 +29,67 @@ pub struct Archive {
 pub struct Mirror {
     /// The release itself.
     pub main: Archive,
-    /// Its security updates, if the host's apt names where they are.
+    /// Its security updates, if it is known where they are.
     pub security: Option<Archive>,
 }
 
 impl Mirror {
-    /// The mirror for `base`.
+    /// The mirror for `base`: the plan's; else, for a release that mirrors still have, the one that the host's own apt
+    /// names; else the distribution's own, as the table of releases says.
     ///
     /// # Errors
-    /// When the plan names none and the host's apt has none of that distribution.
+    /// When none of them names one.
     pub fn of(base: &Base) -> Result<Self> {
         let sources = apt_sources::read(Path::new("/"))?;
-        Self::choose(base.mirror.as_deref(), &sources, base.release)
+        Self::choose(base.mirror.as_deref(), &sources, base.release, base.arch)
     }
 
-    fn choose(planned: Option<&str>, sources: &[Source], release: &Release) -> Result<Self> {
-        let uri = match planned {
-            Some(uri) => uri.trim_end_matches('/').to_owned(),
-            None => main_uri(sources, release)?,
+    fn choose(
+        planned: Option<&str>,
+        sources: &[Source],
+        release: &'static Release,
+        arch: Architecture,
+    ) -> Result<Self> {
+        let archive = |uri: String, suite: &str, of_host: bool| Archive {
+            uri,
+            suite: suite.to_owned(),
+            of_host,
+            archived: release.is_archived(),
         };
-        let main = Archive { uri, suite: release.code_name.to_owned(), of_host: planned.is_none() };
-        let security = best(sources, release, |suite| suite == release.security)
-            .or_else(|| best(sources, release, |suite| suite.ends_with("-security")))
-            .map(|source| Archive {
-                uri: source.uri.clone(),
-                suite: release.security.to_owned(),
-                of_host: true,
-            });
+        let hosts = if release.is_archived() { None } else { main_uri(sources, release)? };
+        let main = match (planned, &hosts) {
+            (Some(uri), _) => archive(uri.trim_end_matches('/').to_owned(), release.code_name, false),
+            (None, Some(uri)) => archive(uri.clone(), release.code_name, true),
+            (None, None) => archive(official(release, arch)?.to_owned(), release.code_name, false),
+        };
+        let Some(suite) = release.security else { return Ok(Self { main, security: None }) };
+        let same = best(sources, release, |found| found == suite)
+            .or_else(|| best(sources, release, |found| found.ends_with("-security")))
+            .filter(|_| !release.is_archived())
+            .map(|source| archive(source.uri.clone(), suite, true));
+        // A host with a mirror of its own may have no way to the distribution's.
+        let known = if planned.is_some() || hosts.is_some() { None } else { release.official_security(arch) };
+        let security = same.or_else(|| known.map(|uri| archive(uri.to_owned(), suite, false)));
         Ok(Self { main, security })
     }
 }
 
+/// The distribution's own address, as the table of releases has it.
+fn official(release: &Release, arch: Architecture) -> Result<&'static str> {
+    release.official_mirror(arch).with_context(|| {
+        format!("find a mirror for {release}: give one in the plan, as in `mirror: \"http://...\"`")
+    })
+}
+
 /// The address of the host's mirror that serves the release, or else another release of the same distribution.
-fn main_uri(sources: &[Source], release: &Release) -> Result<String> {
+fn main_uri(sources: &[Source], release: &Release) -> Result<Option<String>> {
     let same = |suite: &str| suite == release.code_name;
     let other = |suite: &str| !suite.contains(['-', '/']);
-    let source =
-        best(sources, release, same).or_else(|| best(sources, release, other)).with_context(|| {
-            format!(
-                "find a mirror for {} `{}`: the host's apt sources name none; give one in the plan, as in \
-             `mirror: \"http://...\"`",
-                release.distribution, release.code_name
-            )
-        })?;
+    let source = best(sources, release, same).or_else(|| best(sources, release, other));
+    let Some(source) = source else { return Ok(None) };
     match source.uri.strip_prefix("mirror+file:") {
-        None => Ok(source.uri.clone()),
-        Some(list) => first_line(Path::new(list)),
+        None => Ok(Some(source.uri.clone())),
+        Some(list) => first_line(Path::new(list)).map(Some),
     }
 }
 
@@ -82,7 +101,7 @@ fn best<'a>(sources: &'a [Source], release: &Release, suite: impl Fn(&str) -> bo
         source
             .signed_by
             .as_deref()
-            .map(|key| key == release.keyring || key.contains(&format!("{distribution}-archive")))
+            .map(|key| key == release.keyring() || key.contains(&format!("{distribution}-archive")))
     };
     let named = |source: &Source| {
         let mut words = source.uri.rsplit('/').next().unwrap_or_default().split('-');
@@ -129,7 +148,7 @@ mod tests {
     fn check(planned: Option<&str>, lines: &[&str], main: &str, security: Option<&str>) {
         let sources: Vec<_> = lines.iter().map(|line| source(line)).collect();
         let release = find(Distribution::Debian, "bookworm").expect("in the table");
-        let mirror = Mirror::choose(planned, &sources, release).expect("a mirror");
+        let mirror = Mirror::choose(planned, &sources, release, Architecture::Amd64).expect("a mirror");
         assert_eq!((mirror.main.uri.as_str(), mirror.main.suite.as_str()), (main, "bookworm"));
         let found = mirror.security.map(|archive| format!("{} {}", archive.uri, archive.suite));
         assert_eq!(found.as_deref(), security);
@@ -176,11 +195,37 @@ mod tests {
     }
 
     #[test]
+    fn where_the_host_names_no_mirror_the_table_does() {
+        let foreign =
+            ["http://ports.example/ubuntu noble main /usr/share/keyrings/ubuntu-archive-keyring.gpg"];
+        check(
+            None,
+            &foreign,
+            "http://deb.debian.org/debian",
+            Some("http://security.debian.org/debian-security bookworm-security"),
+        );
+    }
+
+    #[test]
+    fn an_archived_release_comes_from_the_archive_and_may_have_expired() {
+        let sources = [
+            source("http://m.example/debian bookworm main"),
+            source("http://m.example/s bookworm-security main"),
+        ];
+        let release = find(Distribution::Debian, "jessie").expect("in the table");
+        let mirror = Mirror::choose(None, &sources, release, Architecture::S390x).expect("a mirror");
+        assert_eq!(mirror.main.uri, "http://archive.debian.org/debian-archive/debian");
+        assert!(mirror.main.archived && !mirror.main.of_host);
+        let named = Mirror::choose(Some("http://m.example/old/"), &sources, release, Architecture::S390x);
+        let named = named.expect("a mirror");
+        assert_eq!((named.main.uri.as_str(), named.security), ("http://m.example/old", None));
+    }
+
+    #[test]
     fn no_mirror_is_an_error_that_says_what_to_write() {
-        let release = find(Distribution::Debian, "bookworm").expect("in the table");
-        let sources =
-            [source("http://ports.example/ubuntu noble main /usr/share/keyrings/ubuntu-archive-keyring.gpg")];
-        let error = Mirror::choose(None, &sources, release).expect_err("no mirror").to_string();
-        assert!(error.contains("`bookworm`") && error.contains("mirror: "), "{error}");
+        let release = find(Distribution::Other, "any").expect("in the table");
+        let error =
+            Mirror::choose(None, &[], release, Architecture::Amd64).expect_err("no mirror").to_string();
+        assert!(error.contains("mirror: "), "{error}");
     }
 }

@@ -5,22 +5,22 @@
 use crate::base::Base;
 use crate::deb822::paragraphs;
 use crate::mirror::{Archive, Mirror};
+use crate::trust;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Cmd, Cx};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Ends well unless the mirror says that it does not host the release for that architecture.
 pub(super) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
     let mirror = Mirror::of(base)?;
     let archive = &mirror.main;
-    if !archive.uri.starts_with("http") || !Path::new(base.release.keyring).exists() {
+    if !archive.uri.starts_with("http") || !Path::new(base.release.keyring()).exists() {
         // apt itself will tell, once it has the keys.
         return Ok(());
     }
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let Some(signed) = download(cx, archive, directory.path())? else { return Ok(()) };
-    let text = verified(cx, &signed, base.release.keyring).with_context(|| {
+    let text = trust::verified(cx, &signed, base.release).with_context(|| {
         format!(
             "the Release file of `{}` at the mirror `{}` is not signed as it should be",
             archive.suite, archive.uri
@@ -62,18 +62,6 @@ fn refusal(said: &str) -> Option<&str> {
         .find(|answer| ["400 ", "403 ", "404 ", "410 "].iter().any(|code| answer.starts_with(code)))
 }
 
-/// The text that is signed, if the signature is right.
-fn verified(cx: &Cx, signed: &Path, keyring: &str) -> Result<String> {
-    let plain = signed.with_file_name("Release");
-    let command =
-        Cmd::new("gpgv").args(["--quiet", "--keyring", keyring, "--output"]).arg(&plain).arg(signed);
-    let ended = cx.probe(&command)?;
-    if !ended.status.success() {
-        bail!("{}", ended.stderr.trim());
-    }
-    fs::read_to_string(&plain).with_context(|| format!("read `{}`", plain.display()))
-}
-
 fn ensure_listed(release: &str, archive: &Archive, arch: &str) -> Result<()> {
     let paragraph = paragraphs(release).next().context("the Release file is empty")?;
     let start = format!("main/binary-{arch}/Packages");
@@ -108,7 +96,7 @@ mod tests {
         let release =
             "Suite: x\nArchitectures: all amd64 mips\nSHA256:\n 00 12 main/binary-amd64/Packages.xz\n";
         let uri = "http://m.example".to_owned();
-        let archive = Archive { uri, suite: "bookworm".to_owned(), of_host: false };
+        let archive = Archive { uri, suite: "bookworm".to_owned(), of_host: false, archived: false };
         assert!(ensure_listed(release, &archive, "amd64").is_ok());
         let error = ensure_listed(release, &archive, "mips").expect_err("no packages").to_string();
         assert!(error.contains("main/binary-mips") && error.contains("hosts amd64 mips"), "{error}");

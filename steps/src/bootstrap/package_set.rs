@@ -23,16 +23,10 @@ pub(super) const MINBASE: &[&str] = &["apt"];
 /// What debootstrap counts among the required packages beyond their priority: systems of bookworm are merged from the start,
 /// and a package says so.
 pub(super) fn also_required(release: &Release) -> &'static [&'static str] {
-    match release.code_name {
-        "bookworm" => &["usr-is-merged"],
-        _ => &[],
-    }
+    release.quirks.also_required
 }
 
 /// What debootstrap never takes as a dependency: the conversion of a system that is not merged.
 pub(super) fn never(release: &Release) -> &'static [&'static str] {
-    match release.code_name {
-        "bookworm" => &["usrmerge"],
-        _ => &[],
-    }
+    release.quirks.never_required
 }

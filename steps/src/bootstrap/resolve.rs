@@ -77,7 +77,7 @@ pub(super) fn apt(cx: &Cx, base: &Base, mirror: &Mirror) -> Result<Apt> {
         Setup {
             dir: apt_directory(cx, base),
             archives: vec![mirror.main.clone()],
-            keyring: base.release.keyring,
+            keyring: base.release.keyring(),
             arch: base.arch,
             status: "",
             extended_states: "",

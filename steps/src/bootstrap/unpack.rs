@@ -77,8 +77,8 @@ fn make_root(root: &Path) -> Result<()> {
 
 /// The directories that a merged system has as links into `/usr`.
 fn merged(base: &Base) -> impl Iterator<Item = &'static str> {
-    let always: &[&str] = if base.release.merged_usr { &["bin", "sbin", "lib"] } else { &[] };
-    let multilib = if base.release.merged_usr { base.arch.multilib() } else { &[] };
+    let always: &[&str] = if base.release.quirks.merged_usr { &["bin", "sbin", "lib"] } else { &[] };
+    let multilib = if base.release.quirks.merged_usr { base.arch.multilib() } else { &[] };
     always.iter().chain(multilib).copied()
 }
 

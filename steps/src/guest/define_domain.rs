@@ -42,7 +42,7 @@ pub struct DefineDomain {
 
 /// The architecture that libvirt is told.
 fn architecture(at: &Container) -> &'static str {
-    if at.base.is_emulated() { Architecture::host().uname() } else { at.base.arch.uname() }
+    if at.base.is_emulated() { Architecture::host().libvirt() } else { at.base.arch.libvirt() }
 }
 
 /// LXC's configuration, naming an architecture that libvirt knows.

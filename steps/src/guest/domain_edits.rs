@@ -62,11 +62,11 @@ fn every_edit_is_made_once_and_others_work_stays() {
 #[test]
 fn libvirt_is_told_an_architecture_that_it_knows() {
     let host = Architecture::host();
-    for arch in Architecture::ALL {
+    for arch in Architecture::all() {
         let mut definition = domain::parse(DEFINITION).expect("XML");
         let define = DefineDomain { memory: Size { kib: 1024 } };
         define.edit(&container(arch), &mut definition).expect("edited");
-        let expected = if arch.runs_on(host) { arch.uname() } else { host.uname() };
+        let expected = if arch.runs_on(host) { arch.libvirt() } else { host.libvirt() };
         let os = definition.get_child("os").expect("an os");
         assert_eq!(domain::attribute(os, "type", "arch"), Some(expected), "{arch}");
     }

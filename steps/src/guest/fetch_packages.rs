@@ -111,7 +111,7 @@ impl FetchPackages {
             Setup {
                 dir: apt_directory(cx, at),
                 archives: archives.to_vec(),
-                keyring: at.base.release.keyring,
+                keyring: at.base.release.keyring(),
                 arch: at.base.arch,
                 status,
                 extended_states: &states,

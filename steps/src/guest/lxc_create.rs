@@ -219,12 +219,13 @@ impl FarmStep<Container> for LxcCreate {
         // The template does not look at how its parts end.
         let rootfs = Rootfs::open(at.rootfs())?;
         let sources = rootfs.read("etc/apt/sources.list")?.unwrap_or_default();
-        let security = at.base.release.security;
-        ensure!(
-            sources.contains(security),
-            "lxc-create ended well, and yet /etc/apt/sources.list of `{}` names no `{security}`",
-            at.name
-        );
+        if let Some(security) = at.base.release.security {
+            ensure!(
+                sources.contains(security),
+                "lxc-create ended well, and yet /etc/apt/sources.list of `{}` names no `{security}`",
+                at.name
+            );
+        }
         ensure!(
             !survey::host_keys(&rootfs)?.is_empty(),
             "lxc-create ended well, and yet `{}` has no ssh host keys",

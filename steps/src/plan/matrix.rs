@@ -47,13 +47,11 @@ fn not_made_for(release: &Release, arch: Architecture, value: &Value) -> Diagnos
         .iter()
         .filter(|other| other.distribution == release.distribution && other.architectures.contains(&arch));
     let others: Vec<_> = others.map(|other| other.code_name).collect();
-    let help = match others.as_slice() {
-        [] => {
-            let names: Vec<_> = release.architectures.iter().map(|arch| arch.debian()).collect();
-            format!("it was released for {}", and(&names))
-        }
-        names => format!("{} was", and(names)),
-    };
+    let names: Vec<_> = release.architectures.iter().map(|arch| arch.debian()).collect();
+    let mut help = format!("it was released for {}", and(&names));
+    if !others.is_empty() {
+        help += &format!("; for `{arch}` there is {}", and(&others));
+    }
     let message = format!("{:?} `{}` was not released for `{arch}`", release.distribution, release.code_name);
     Diagnostic::new(message, &value.span).help(help)
 }
@@ -90,7 +88,7 @@ fn distributions(list: &Value, wrong: &mut Vec<Diagnostic>) -> Vec<Distribution>
 }
 
 fn architectures<'a>(list: &'a Value, wrong: &mut Vec<Diagnostic>) -> Vec<(Architecture, &'a Value)> {
-    let known: Vec<_> = Architecture::ALL.map(|arch| (arch.debian().to_owned(), arch)).into();
+    let known: Vec<_> = Architecture::all().map(|arch| (arch.debian().to_owned(), arch)).collect();
     symbols("architecture", list, &known, wrong)
 }
 
@@ -139,29 +137,12 @@ fn symbol<T: Copy>(what: &str, value: &Value, known: &[(String, T)]) -> Result<T
         None => {
             let mut names: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
             names.dedup();
-            let alias = ALIASES
-                .iter()
-                .find(|(alias, _)| *alias == bare)
-                .map(|(_, name)| format!("did you mean `{name}`?"));
-            let help = alias.or_else(|| did_you_mean(bare, &names));
+            // Another tool's name of an architecture, or something like one of the names.
+            let called = Architecture::called(bare).map(|arch| arch.debian());
+            let called = called.filter(|name| names.contains(name));
+            let help =
+                called.map(|name| format!("did you mean `{name}`?")).or_else(|| did_you_mean(bare, &names));
             Err(Diagnostic::new(format!("there is no {what} `{bare}`"), &value.span).maybe_help(help))
         }
     }
 }
-
-/// What others call the architectures: the kernel, the tool chains.
-const ALIASES: &[(&str, &str)] = &[
-    ("aarch64", "arm64"),
-    ("arm", "armhf"),
-    ("armv7", "armhf"),
-    ("armv7l", "armhf"),
-    ("i586", "i386"),
-    ("i686", "i386"),
-    ("mips64", "mips64el"),
-    ("powerpc64le", "ppc64el"),
-    ("ppc64", "ppc64el"),
-    ("ppc64le", "ppc64el"),
-    ("riscv", "riscv64"),
-    ("x86", "i386"),
-    ("x86_64", "amd64"),
-];

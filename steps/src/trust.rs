@@ -1,0 +1,88 @@
+//! What is believed of an archive: its signature, by the keys of its release, and its age.
+//!
+//! A current release must be signed by a key that is valid today. One that lives on in the archive was signed in its
+//! time: the same keys count, though they have expired since, and so does a Release file past its Valid-Until. Nothing is
+//! ever used unsigned. It does not fetch anything.
+
+use crate::release::Release;
+use anyhow::{Context, Result, bail};
+use drover_engine::{Cmd, Cx, HostFile};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The text that is signed in the file `signed`, if the signature is right for the release.
+///
+/// # Errors
+/// When it is not, with what gpgv says.
+pub fn verified(cx: &Cx, signed: &Path, release: &Release) -> Result<String> {
+    let plain = signed.with_file_name("Release");
+    let command = Cmd::new("gpgv").args(["--status-fd", "1", "--keyring", release.keyring(), "--output"]);
+    let ended = cx.probe(&command.arg(&plain).arg(signed))?;
+    // gpgv itself ends well if the key has expired.
+    if !ended.status.success() || !is_good(&ended.stdout, release.is_archived()) {
+        bail!("{}{}", expired(&ended.stdout), ended.stderr.trim());
+    }
+    fs::read_to_string(&plain).with_context(|| format!("read `{}`", plain.display()))
+}
+
+/// Whether one of the signatures that gpgv tells of is good.
+fn is_good(status: &str, archived: bool) -> bool {
+    says(status, "GOODSIG") || (archived && says(status, "EXPKEYSIG"))
+}
+
+fn says(status: &str, word: &str) -> bool {
+    status.lines().any(|line| line.strip_prefix("[GNUPG:] ").is_some_and(|rest| rest.starts_with(word)))
+}
+
+/// What is said first when the key has expired: gpgv's own words are easily missed.
+fn expired(status: &str) -> &'static str {
+    if says(status, "EXPKEYSIG") { "EXPKEYSIG: the key has expired; " } else { "" }
+}
+
+/// A gpgv for apt that takes the signatures of keys that have expired since. Beyond that it is the host's own.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn gpgv_of_its_time(directory: &Path) -> Result<PathBuf> {
+    let script = HostFile::new(directory.join("gpgv-of-its-time")).mode(0o755);
+    script.write(GPGV)?;
+    Ok(script.path().to_owned())
+}
+
+/// apt reads what gpgv tells on a descriptor that an option names: there, an expired key becomes a good one.
+const GPGV: &str = r#"#!/bin/sh
+# For archived releases only: a signature by a key of its time is good though the key has expired since.
+status=
+previous=
+for argument; do
+    [ "$previous" != --status-fd ] || status=$argument
+    previous=$argument
+done
+[ -n "$status" ] || exec gpgv "$@"
+told=$(mktemp)
+eval "gpgv \"\$@\" $status>\"\$told\""
+ended=$?
+eval "sed 's/^\[GNUPG:\] EXPKEYSIG /[GNUPG:] GOODSIG /' \"\$told\" >&$status"
+rm -f "$told"
+exit $ended
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPIRED: &str =
+        "[GNUPG:] NEWSIG\n[GNUPG:] KEYEXPIRED 1609372800\n[GNUPG:] EXPKEYSIG 58A3 Old <o@x>\n";
+
+    #[test]
+    fn an_expired_key_is_good_for_an_archived_release_alone() {
+        assert!(is_good(EXPIRED, true) && !is_good(EXPIRED, false));
+        assert!(is_good("[GNUPG:] GOODSIG 58A3 Now <o@x>\n", false));
+        for bad in
+            ["[GNUPG:] BADSIG 58A3 x\n", "[GNUPG:] NO_PUBKEY 58A3\n", "[GNUPG:] REVKEYSIG 58A3 x\n", ""]
+        {
+            assert!(!is_good(bad, true), "{bad}");
+        }
+        assert!(expired(EXPIRED).contains("has expired"));
+    }
+}
