@@ -178,6 +178,7 @@ fn the_examples_of_the_manual_are_right() {
         names,
         [
             "pair: debian12-amd64 debian12-arm64",
+            "order: ",
             "four: ci-11-amd64 ci-11-arm64 ci-12-amd64 ci-12-arm64",
             "different: plain known",
             "large: jenkins-debian12-amd64 jenkins-debian12-arm64",
@@ -340,5 +341,25 @@ fn a_plan_that_is_damaged_anywhere_is_shown_where() {
             }
         }
         assert_placed(&damaged, directory.path());
+    }
+}
+
+#[test]
+fn after_is_an_order_and_nothing_else() {
+    let plan = |order: &str| {
+        load_text(&format!(
+            "Plan(name: \"a\", host: [Command(name: \"one\", run: \"true\", creates: \"/one\"{order}), \
+             Command(name: \"two\", run: \"true\", creates: \"/two\")])"
+        ))
+    };
+    let shown = |loaded: &Loaded| -> Vec<String> {
+        loaded.graph.order().iter().map(|node| loaded.graph.nodes()[*node].id.to_string()).collect()
+    };
+    let (free, bound) = (plan(""), plan(", after: [\"host/command-two\"]"));
+    assert_eq!(shown(&free), ["host/command-one", "host/command-two"]);
+    assert_eq!(shown(&bound), ["host/command-two", "host/command-one"]);
+    for (one, other) in free.graph.nodes().iter().zip(bound.graph.nodes()) {
+        let print = |node: &drover_engine::Node| drover_engine::fingerprint(node.step.as_ref());
+        assert_eq!(print(one), print(other), "what a step is does not depend on when it is done");
     }
 }

@@ -76,6 +76,32 @@ impl HostFile {
         written().with_context(|| format!("write `{}`", self.path.display()))
     }
 
+    /// Its mode and owner; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// As [`HostFile::read`].
+    pub fn access(&self) -> Result<Option<Access>> {
+        let access = || -> Result<Option<Access>> {
+            let Some((dir, name)) = self.place()? else { return Ok(None) };
+            let Some(file) = whole::open(&dir, &name)? else { return Ok(None) };
+            let stat = rustix::fs::fstat(&file)?;
+            Ok(Some(Access { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid }))
+        };
+        access().with_context(|| format!("look at `{}`", self.path.display()))
+    }
+
+    /// Gives the file that is there this mode and owner.
+    ///
+    /// # Errors
+    /// When it is not there, or that fails.
+    pub fn set_access(&self, access: Access) -> Result<()> {
+        let set = || -> Result<()> {
+            let (dir, name) = self.place()?.context("its directory is gone")?;
+            whole::set_access(whole::open(&dir, &name)?.context("it is gone")?, access)
+        };
+        set().with_context(|| format!("change mode and owner of `{}`", self.path.display()))
+    }
+
     /// The directory of the file that it names, held open, and the name in it. `None` without such a directory.
     fn place(&self) -> Result<Option<(File, String)>> {
         let file = follow(&self.path)?;
@@ -152,6 +178,18 @@ mod tests {
         let mut value = [0; 16];
         let length = getxattr(&path, "user.drover", value.as_mut_slice())?;
         assert_eq!(&value[..length], b"kept");
+        Ok(())
+    }
+
+    #[test]
+    fn mode_and_owner_are_set_apart_from_the_text() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let file = HostFile::new(dir.path().join("f"));
+        assert_eq!(file.access()?, None);
+        file.write("a\n")?;
+        let wanted = Access { mode: 0o600, ..file.access()?.context("it is there")? };
+        file.set_access(wanted)?;
+        assert_eq!(file.access()?, Some(wanted));
         Ok(())
     }
 

@@ -169,6 +169,19 @@ impl Rootfs {
         written().with_context(|| self.doing("write", path))
     }
 
+    /// Gives the file at `path` this mode and owner.
+    ///
+    /// # Errors
+    /// When `path` ends in a link or in anything but a regular file.
+    pub fn set_access(&self, path: &str, access: Access) -> Result<()> {
+        let set = || -> Result<()> {
+            let (dir, name) = self.existing_dir(path)?;
+            self.refuse_link(&dir, path, name)?;
+            whole::set_access(whole::open(&dir, name)?.context("it is gone")?, access)
+        };
+        set().with_context(|| self.doing("change mode and owner of", path))
+    }
+
     /// Makes the directory at `path`, and those above it, with this access where they are missing.
     ///
     /// # Errors

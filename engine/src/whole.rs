@@ -154,7 +154,7 @@ fn write_beside(dir: &File, name: &str, text: &str, old: Option<&File>, access: 
 }
 
 /// Sets owner and mode, in this order: a change of owner takes setuid and setgid away.
-fn set_access(file: impl AsFd, access: Access) -> Result<()> {
+pub(crate) fn set_access(file: impl AsFd, access: Access) -> Result<()> {
     fchown(&file, Some(Uid::from_raw(access.uid)), Some(Gid::from_raw(access.gid)))
         .context("set its owner")?;
     fchmod(&file, Mode::from_raw_mode(access.mode)).context("set its mode")

@@ -20,6 +20,8 @@ pub struct Container {
     pub farm: Arc<Farm>,
     /// Its address, if the plan names one.
     pub address: Option<Ipv4Addr>,
+    /// Whether its systemd joins the host's cgroups, as it does by itself.
+    pub joins_controllers: bool,
 }
 
 impl Container {

@@ -4,6 +4,7 @@
 
 use crate::architecture::Architecture;
 use ipnet::Ipv4Net;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +21,24 @@ pub struct Farm {
     pub network: Ipv4Net,
     /// The account that builds, on the host and in every container.
     pub account: Account,
+    /// A workspace that is not kept on the disk, if there is one; containers see it at the same path.
+    pub workspace: Option<PathBuf>,
     /// The architectures of all its containers, each once, sorted.
     pub architectures: Vec<Architecture>,
     /// The names of all its containers.
     pub container_names: Vec<String>,
+    /// The directory of the plan, from which it names files.
+    pub plan_directory: PlanDirectory,
+}
+
+/// Where a plan is. Not part of what the plan says: the same plan, named from elsewhere, is the same.
+#[derive(Clone, Default)]
+pub struct PlanDirectory(pub PathBuf);
+
+impl fmt::Debug for PlanDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its directory")
+    }
 }
 
 /// The account that builds.
@@ -48,8 +63,10 @@ impl Default for Farm {
             bridge: "lxcbr0".to_owned(),
             network: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 3, 0), 24),
             account: Account { user: "abuild".to_owned(), uid: 399, gid: 399, home: "/home/abuild".into() },
+            workspace: None,
             architectures: Vec::new(),
             container_names: Vec::new(),
+            plan_directory: PlanDirectory::default(),
         }
     }
 }

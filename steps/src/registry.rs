@@ -59,6 +59,11 @@ impl Kind {
         lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }
 
+    /// Whether one place can have many of it, each with a name of its own: [`FarmStep::name`].
+    pub fn is_many(&self) -> bool {
+        ["Command", "HostFile", "GuestCommand", "GuestFile"].contains(&self.name)
+    }
+
     /// The entry called `name` in plans.
     pub fn find(name: &str) -> Option<&'static Self> {
         KINDS.iter().find(|kind| kind.name == name)
@@ -80,10 +85,22 @@ pub static KINDS: &[Kind] = &[
         parse: Parse::Host(host::<crate::host::Storage>),
     },
     Kind {
+        name: "RelocateCache",
+        slug: "relocate-cache",
+        source: include_str!("host/relocate_cache.rs"),
+        parse: Parse::Host(host::<crate::host::RelocateCache>),
+    },
+    Kind {
         name: "BuildHome",
         slug: "build-home",
         source: include_str!("host/build_home.rs"),
         parse: Parse::Host(host::<crate::host::BuildHome>),
+    },
+    Kind {
+        name: "RelocateHome",
+        slug: "relocate-home",
+        source: include_str!("host/relocate_home.rs"),
+        parse: Parse::Host(host::<crate::host::RelocateHome>),
     },
     Kind {
         name: "BuildKey",
@@ -120,6 +137,30 @@ pub static KINDS: &[Kind] = &[
         slug: "virsh-default-uri",
         source: include_str!("host/virsh_default_uri.rs"),
         parse: Parse::Host(host::<crate::host::VirshDefaultUri>),
+    },
+    Kind {
+        name: "TmpfsWorkspace",
+        slug: "tmpfs-workspace",
+        source: include_str!("host/tmpfs_workspace.rs"),
+        parse: Parse::Host(host::<crate::host::TmpfsWorkspace>),
+    },
+    Kind {
+        name: "ZfsTxgTimeout",
+        slug: "zfs-txg-timeout",
+        source: include_str!("host/zfs_txg_timeout.rs"),
+        parse: Parse::Host(host::<crate::host::ZfsTxgTimeout>),
+    },
+    Kind {
+        name: "HostFile",
+        slug: "host-file",
+        source: include_str!("host/host_file.rs"),
+        parse: Parse::Host(host::<crate::host::HostFile>),
+    },
+    Kind {
+        name: "Command",
+        slug: "command",
+        source: include_str!("host/command.rs"),
+        parse: Parse::Host(host::<crate::host::Command>),
     },
     Kind {
         name: "Bootstrap",
@@ -198,6 +239,24 @@ pub static KINDS: &[Kind] = &[
         slug: "guest-packages",
         source: include_str!("guest/guest_packages.rs"),
         parse: Parse::Container(container::<crate::guest::GuestPackages>),
+    },
+    Kind {
+        name: "JoinControllers",
+        slug: "join-controllers",
+        source: include_str!("guest/join_controllers.rs"),
+        parse: Parse::Container(container::<crate::guest::JoinControllers>),
+    },
+    Kind {
+        name: "GuestFile",
+        slug: "guest-file",
+        source: include_str!("guest/guest_file.rs"),
+        parse: Parse::Container(container::<crate::guest::GuestFile>),
+    },
+    Kind {
+        name: "GuestCommand",
+        slug: "guest-command",
+        source: include_str!("guest/guest_command.rs"),
+        parse: Parse::Container(container::<crate::guest::GuestCommand>),
     },
     Kind {
         name: "StartDomain",

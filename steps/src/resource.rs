@@ -8,6 +8,12 @@ pub const PACKAGES: &str = "host packages";
 pub const STORAGE: &str = "storage";
 /// The account that builds, on the host, by its name.
 pub const ACCOUNT: &str = "account";
+/// The account's home is where the plan wants it; by the account's name.
+pub const HOME: &str = "home";
+/// A workspace for builds is mounted; by the account's name.
+pub const WORKSPACE: &str = "workspace";
+/// LXC's cache is where the plan wants it; by its path.
+pub const LXC_CACHE: &str = "LXC cache";
 /// The ssh key of the account, by the account's name.
 pub const KEY: &str = "ssh key";
 /// Something that lxc-net reads when it starts has its final content; by whoever wrote it.
@@ -43,7 +49,8 @@ pub const INTERFACE: &str = "interface";
 /// An edit of the container's root file system is made; `EDIT of CONTAINER`.
 pub const GUEST_EDIT: &str = "guest edit";
 /// The edits of a root file system, as [`crate::container::Container::edit`] names them.
-pub const GUEST_EDITS: [&str; 4] = ["account", "issue", "accept-env", "packages"];
+pub const GUEST_EDITS: [&str; 8] =
+    ["account", "issue", "accept-env", "packages", "file", "command", "join-controllers", "lxc-config"];
 /// The files of the packages that the container is to get are there; by the container.
 pub const FETCHED: &str = "fetched packages";
 /// The domain runs; by the container.

@@ -15,6 +15,11 @@ pub trait FarmStep<P>: Debug + Send + Sync {
     /// The progress line.
     fn title(&self, at: &P) -> String;
 
+    /// What tells it from other steps of its kind at the same place, where there can be many; part of its node's id.
+    fn name(&self) -> Option<String> {
+        None
+    }
+
     /// What having this step in the plan says about the place, such as where the storage is. Called while the plan is
     /// expanded, before any node is made; reads nothing but the step itself.
     ///

@@ -15,8 +15,7 @@ pub fn remove(cx: &Cx, path: &Path) -> Result<()> {
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         return Ok(());
     }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read `/proc/self/mountinfo`")?;
-    let inside = mount_inside(&mounts, path);
+    let inside = mount_inside_of(path)?;
     ensure!(
         inside.is_none(),
         "remove `{}`: something is mounted at `{}`; umount it first",
@@ -24,6 +23,15 @@ pub fn remove(cx: &Cx, path: &Path) -> Result<()> {
         inside.unwrap_or_default().display()
     );
     cx.run(&Cmd::new("rm").args(["-rf", "--one-file-system", "--"]).arg(path))
+}
+
+/// A mount point at or below `path`, as this process sees it, if there is one.
+///
+/// # Errors
+/// When the table of mounts cannot be read.
+pub fn mount_inside_of(path: &Path) -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read `/proc/self/mountinfo`")?;
+    Ok(mount_inside(&mounts, path))
 }
 
 /// A mount point at or below `path`, if there is one.

@@ -5,7 +5,7 @@ use drover_engine::{Check, Cx, Interrupt, Reporter, Scope};
 use drover_steps::architecture::Architecture;
 use drover_steps::base::Base;
 use drover_steps::container::Container;
-use drover_steps::farm::Farm;
+use drover_steps::farm::{Farm, PlanDirectory};
 use drover_steps::registry::{Kind, Parse};
 use drover_steps::release::{self, Distribution};
 use drover_steps::step::FarmStep;
@@ -17,7 +17,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const EDITS: [&str; 3] = ["BuildAccount", "Issue", "SshdAcceptEnv"];
+const EDITS: [&str; 5] = [
+    "BuildAccount()",
+    "Issue()",
+    "SshdAcceptEnv()",
+    "JoinControllers()",
+    "GuestFile(path: \"/etc/profile.d/ci.sh\", content: \"export MAXPARMAKES=2\\n\", mode: \"0640\", owner: \"abuild:399\")",
+];
 
 struct Silent;
 
@@ -39,7 +45,13 @@ impl World {
         let farm = Arc::new(Farm { storage: place.path().join("storage"), ..Farm::default() });
         let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
         let base = Base { release, arch: Architecture::host(), mirror: None, farm: farm.clone() };
-        let at = Container { name: "a".to_owned(), base: Arc::new(base), farm, address: None };
+        let at = Container {
+            name: "a".to_owned(),
+            base: Arc::new(base),
+            farm,
+            address: None,
+            joins_controllers: true,
+        };
         let scope = Scope {
             log: place.path().join("log"),
             interrupt: Interrupt::default(),
@@ -94,10 +106,13 @@ impl World {
     }
 }
 
-fn step_called(name: &str) -> Arc<dyn FarmStep<Container>> {
+/// The step that is written so; without parentheses, one without options.
+fn step_called(text: &str) -> Arc<dyn FarmStep<Container>> {
+    let name = text.split('(').next().unwrap_or_default();
     let kind = Kind::find(name).expect("a step of the list");
     let Parse::Container(parse) = &kind.parse else { panic!("`{name}` acts on a container") };
-    parse(&format!("{name}()")).expect("no options")
+    let text = if text.contains('(') { text.to_owned() } else { format!("{text}()") };
+    parse(&text).expect("it is written as its manual says")
 }
 
 /// All that can be told of a tree without opening devices: links, modes, owners, times, contents.
@@ -144,6 +159,9 @@ fn needed_then_applied_then_satisfied_and_nothing_more() {
     assert!(read("etc/shadow").ends_with("\nabuild:!:18889:0:99999:7:::\n"));
     assert_eq!(read("etc/gshadow"), "root:*::\nabuild:!::\n");
     assert!(world.path("home/abuild").is_dir());
+    assert!(read("etc/systemd/system.conf").ends_with("[Manager]\nJoinControllers=\n"));
+    let file = fs::metadata(world.path("etc/profile.d/ci.sh")).expect("there");
+    assert_eq!((file.mode() & 0o7777, file.uid(), file.gid()), (0o640, 399, 399));
     assert!(read("etc/issue").contains(r"Current IP(s): \4{eth0}"));
     assert!(read("etc/ssh/sshd_config").find("AcceptEnv *") < read("etc/ssh/sshd_config").find("Match"));
 }
@@ -215,5 +233,25 @@ fn an_id_or_a_name_of_somebody_else_is_refused() {
         let error = format!("{:#}", world.apply("BuildAccount").expect_err("refused"));
         assert!(error.contains(says), "{error}");
         assert_eq!(fs::read_to_string(world.path(file)).expect("there"), before);
+    }
+}
+
+#[test]
+fn a_file_that_drifted_is_put_right_text_mode_and_owner() {
+    let world = World::honest();
+    let step = "GuestFile(path: \"/etc/motd\", source: \"motd\")";
+    assert!(world.check(step).is_err(), "the source is not there");
+    let farm =
+        Farm { plan_directory: PlanDirectory(world.place.path().to_owned()), ..(*world.at.farm).clone() };
+    let world = World { at: Container { farm: Arc::new(farm), ..world.at }, ..world };
+    fs::write(world.place.path().join("motd"), "hello\n").expect("written");
+    world.apply(step).expect("applied");
+    for spoil in ["echo bye >$1", "chmod 600 $1", "chown 7:7 $1"] {
+        let path = world.path("etc/motd");
+        let ended = std::process::Command::new("sh").args(["-euc", spoil, "sh"]).arg(&path).status();
+        assert!(ended.expect("a shell").success());
+        assert!(!world.check(step).expect("checked").is_satisfied(), "{spoil}");
+        world.apply(step).expect("applied");
+        assert_eq!(world.check(step).expect("checked"), Check::Satisfied, "{spoil}");
     }
 }

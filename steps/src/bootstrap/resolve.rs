@@ -12,7 +12,7 @@ use crate::base::Base;
 use crate::deb822::Paragraph;
 use crate::mirror::Mirror;
 use crate::package_index::{PackageIndex, file_name};
-use crate::resource::PACKAGES;
+use crate::resource::{LXC_CACHE, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cx, Need, Resource};
@@ -30,8 +30,9 @@ impl FarmStep<Base> for Resolve {
         format!("resolve the packages of {}", at.id())
     }
 
-    fn needs(&self, _at: &Base) -> Vec<Need> {
-        vec![Need::IfAny(Resource::new(PACKAGES, "host"))]
+    fn needs(&self, at: &Base) -> Vec<Need> {
+        let cache = Resource::new(LXC_CACHE, at.farm.lxc_cache.display().to_string());
+        vec![Need::IfAny(Resource::new(PACKAGES, "host")), Need::IfAny(cache)]
     }
 
     fn provides(&self, at: &Base) -> Vec<Resource> {

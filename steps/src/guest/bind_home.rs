@@ -44,22 +44,35 @@ impl BindHome {
     }
 }
 
-/// Sees to it that the home is bound, once.
+/// Sees to it that the home is bound, once; and then the workspace, which would not be seen through the home.
 pub(super) fn edit(at: &Container, definition: &mut Element) -> Result<Option<String>> {
-    let home = at.farm.account.home.display().to_string();
-    let bound = domain::devices(definition, "filesystem").filter(|it| is_bound_to(it, &home));
-    let sources: Vec<_> =
-        bound.map(|it| domain::attribute(it, "source", "dir").unwrap_or("nothing").to_owned()).collect();
-    if sources == [home.clone()] {
+    let paths = [Some(&at.farm.account.home), at.farm.workspace.as_ref()];
+    let paths: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    let is_ours = |device: &Element| paths.iter().any(|path| is_bound_to(device, path));
+    let source = |device: &Element| domain::attribute(device, "source", "dir").map(str::to_owned);
+    let bound = domain::devices(definition, "filesystem").filter(|device| is_ours(device));
+    let is: Vec<_> = bound.map(|device| (target(device).to_owned(), source(device))).collect();
+    if is
+        .iter()
+        .map(|(target, source)| (target, source.as_ref()))
+        .eq(paths.iter().map(|path| (path, Some(path))))
+    {
         return Ok(None);
     }
     let devices = domain::child(definition, "devices");
-    devices.children.retain(|node| node.as_element().is_none_or(|it| !is_bound_to(it, &home)));
-    domain::add_device(definition, binding(&home));
-    Ok(Some(match sources.first() {
-        None => format!("the domain `{}` does not see `{home}`", at.name),
-        Some(other) => format!("the domain `{}` has `{other}` at `{home}`", at.name),
-    }))
+    devices.children.retain(|node| node.as_element().is_none_or(|it| !is_ours(it)));
+    paths.iter().for_each(|path| domain::add_device(definition, binding(path)));
+    let reason = paths.iter().find_map(|path| match is.iter().find(|(target, _)| target == path) {
+        None => Some(format!("does not see `{path}`")),
+        Some((_, Some(other))) if other != path => Some(format!("has `{other}` at `{path}`")),
+        Some(_) => None,
+    });
+    let reason = reason.unwrap_or_else(|| "has its directories in another order".to_owned());
+    Ok(Some(format!("the domain `{}` {reason}", at.name)))
+}
+
+fn target(device: &Element) -> &str {
+    domain::attribute(device, "target", "dir").unwrap_or_default()
 }
 
 fn is_bound_to(device: &Element, home: &str) -> bool {

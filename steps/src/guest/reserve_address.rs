@@ -202,7 +202,13 @@ mod tests {
         let farm = Arc::new(Farm { network: network.parse().expect("a network"), ..Farm::default() });
         let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
         let base = Base { release, arch: Architecture::host(), mirror: None, farm: farm.clone() };
-        Container { name: name.to_owned(), base: Arc::new(base), farm, address: None }
+        Container {
+            name: name.to_owned(),
+            base: Arc::new(base),
+            farm,
+            address: None,
+            joins_controllers: true,
+        }
     }
 
     fn address(last: u8) -> Ipv4Addr {

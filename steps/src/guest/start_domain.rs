@@ -14,9 +14,10 @@
 
 use crate::container::Container;
 use crate::domain::{self, Lookup};
+use crate::host::cgroups;
 use crate::resource;
 use crate::step::FarmStep;
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use drover_engine::{Check, Claim, CommandError, Cx, Need, Resource};
 use serde::Deserialize;
 use std::io::ErrorKind;
@@ -74,6 +75,8 @@ impl FarmStep<Container> for StartDomain {
             Need::Must(Resource::new(resource::LIBVIRT, domain::URI)),
             Need::IfAny(at.resource(resource::ADDRESS)),
             Need::IfAny(Resource::new(resource::ACCOUNT, &at.farm.account.user)),
+            Need::IfAny(Resource::new(resource::HOME, &at.farm.account.user)),
+            Need::IfAny(Resource::new(resource::WORKSPACE, &at.farm.account.user)),
         ]);
         if at.base.is_emulated() {
             all.push(Need::Must(Resource::new(resource::EMULATION, at.base.arch.debian())));
@@ -87,6 +90,19 @@ impl FarmStep<Container> for StartDomain {
 
     fn claims(&self, at: &Container) -> Vec<Claim> {
         vec![domain::lock(at)]
+    }
+
+    fn precondition(&self, _cx: &Cx, at: &Container) -> Result<()> {
+        ensure!(
+            !at.base.release.quirks.cgroup_v1_only
+                || !at.joins_controllers
+                || cgroups::has_any_of_version_1()?,
+            "the systemd of {} knows version 1 of cgroups alone, and this host has version 2: add `JoinControllers` to the \
+             steps of `{}`",
+            at.base.release,
+            at.name
+        );
+        Ok(())
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

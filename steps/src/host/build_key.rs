@@ -18,7 +18,7 @@
 
 use super::{privilege, program};
 use crate::farm::{Account, Farm};
-use crate::resource::{ACCOUNT, KEY, PACKAGES};
+use crate::resource::{ACCOUNT, HOME, KEY, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Access, Check, Cmd, Cx, Entry, Kind, Need, Resource, Rootfs};
@@ -50,6 +50,7 @@ impl FarmStep<Farm> for BuildKey {
         vec![
             Need::Must(Resource::new(PACKAGES, "host")),
             Need::Must(Resource::new(ACCOUNT, &at.account.user)),
+            Need::IfAny(Resource::new(HOME, &at.account.user)),
         ]
     }
 

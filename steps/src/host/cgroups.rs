@@ -37,6 +37,11 @@ pub(super) fn require_any() -> Result<()> {
     }
 }
 
+/// Whether version 1 is mounted, which old systems need.
+pub(crate) fn has_any_of_version_1() -> Result<bool> {
+    Ok(has_version_1(&mounts("self")?))
+}
+
 fn mounts(process: &str) -> Result<String> {
     let path = format!("/proc/{process}/mounts");
     std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))

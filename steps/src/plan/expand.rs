@@ -11,9 +11,10 @@ use super::source::Span;
 use super::typed::typed;
 use crate::base::Base;
 use crate::container::Container;
-use crate::farm::Farm;
+use crate::farm::{Farm, PlanDirectory};
 use crate::registry::Parse;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A container, and where it is written.
@@ -33,14 +34,15 @@ pub(super) struct Expanded {
 }
 
 /// Expands a plan; what is wrong goes to `wrong`.
-pub(super) fn expand(outline: &Outline, wrong: &mut Vec<Diagnostic>) -> Expanded {
+pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diagnostic>) -> Expanded {
     let host = host_steps(&outline.host, wrong);
     let mirror = outline.mirror.as_ref().and_then(|mirror| mirror.string(wrong));
     let each = GuestSteps::new(&outline.each, wrong);
     let before = wrong.len();
     let entries: Vec<_> = outline.containers.iter().map(|text| (text, multiply(text, wrong))).collect();
     leave_steps(&mut wrong[before..]);
-    let farm = Arc::new(farm(&host, entries.iter().flat_map(|(_, instances)| instances), wrong));
+    let instances = entries.iter().flat_map(|(_, instances)| instances);
+    let farm = Arc::new(farm(&host, directory, instances, wrong));
     let mut expansion = Expansion { farm, mirror, bases: HashMap::new(), nodes: Nodes::default(), wrong };
     for step in &host {
         expansion.nodes.step("host", step, &expansion.farm);
@@ -68,6 +70,7 @@ fn host_steps(texts: &[StepText], wrong: &mut Vec<Diagnostic>) -> Vec<Typed<Farm
 /// The farm as the host's steps shape it, for these containers.
 fn farm<'a>(
     host: &[Typed<Farm>],
+    plan_directory: PathBuf,
     instances: impl Iterator<Item = &'a Instance>,
     wrong: &mut Vec<Diagnostic>,
 ) -> Farm {
@@ -75,7 +78,8 @@ fn farm<'a>(
         instances.map(|instance| (instance.arch, instance.name.clone())).unzip();
     architectures.sort_unstable();
     architectures.dedup();
-    let mut farm = Farm { architectures, container_names, ..Farm::default() };
+    let plan_directory = PlanDirectory(plan_directory);
+    let mut farm = Farm { plan_directory, architectures, container_names, ..Farm::default() };
     for step in host {
         if let Err(error) = step.step.shape(&mut farm) {
             wrong.push(contradiction(&error, step));
@@ -174,7 +178,8 @@ impl Expansion<'_> {
         name: &Span,
     ) -> Written {
         let farm = self.farm.clone();
-        let mut container = Container { name: instance.name.clone(), base, farm, address: None };
+        let mut container =
+            Container { name: instance.name.clone(), base, farm, address: None, joins_controllers: true };
         let mut address = None;
         for step in &steps.steps {
             if let Err(error) = step.step.shape(&mut container) {

@@ -4,11 +4,12 @@
 
 use super::diagnostic::Diagnostic;
 use super::outline::{ContainerText, StepText};
+use super::scan::Value;
 use super::source::Span;
 use super::suggest::did_you_mean;
 use super::typed::typed;
 use crate::container::Container;
-use crate::registry::Parse;
+use crate::registry::{Kind, Parse};
 use crate::step::FarmStep;
 use std::sync::Arc;
 
@@ -16,25 +17,37 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(super) struct Typed<P> {
     /// Its name in node ids.
-    pub(super) slug: &'static str,
+    pub(super) slug: String,
     /// Where it is written.
     pub(super) span: Span,
     /// Where its values are written: elsewhere, if the command line set them.
     values: Vec<Span>,
     /// What is written.
     pub(super) step: Arc<dyn FarmStep<P>>,
+    /// What it says that it comes after.
+    pub(super) after: Vec<Value>,
 }
 
 impl<P> Typed<P> {
     /// A step, read from `text`.
     pub(super) fn new(text: &StepText, step: Arc<dyn FarmStep<P>>) -> Self {
         let values = text.entries.iter().map(|entry| entry.value.span.clone()).collect();
-        Self { slug: text.kind.slug, span: text.span.clone(), values, step }
+        let slug = match step.name() {
+            Some(name) => format!("{}-{name}", text.kind.slug),
+            None => text.kind.slug.to_owned(),
+        };
+        Self { slug, span: text.span.clone(), values, step, after: text.after.clone() }
+    }
+
+    /// Whether it is of that kind.
+    fn is_of(&self, kind: &Kind) -> bool {
+        let rest = self.slug.strip_prefix(kind.slug);
+        rest.is_some_and(|rest| rest.is_empty() || (kind.is_many() && rest.starts_with('-')))
     }
 
     /// A step that comes with the one written at `span`.
     pub(super) fn implied(slug: &'static str, span: &Span, step: Arc<dyn FarmStep<P>>) -> Self {
-        Self { slug, span: span.clone(), values: Vec::new(), step }
+        Self { slug: slug.to_owned(), span: span.clone(), values: Vec::new(), step, after: Vec::new() }
     }
 
     /// Where a value of it is written, if it is written in quotes.
@@ -66,9 +79,11 @@ impl GuestSteps {
                     }
                 }
                 Parse::Bootstrap => {
-                    if let Some(entry) = text.entries.first() {
+                    let after = text.after.first().map(|value| &value.span);
+                    let entry = text.entries.first().map(|entry| &entry.value.span);
+                    if let Some(span) = entry.or(after) {
                         let message = "step `Bootstrap` has no fields";
-                        wrong.push(Diagnostic::new(message, &entry.value.span).help("write `Bootstrap`"));
+                        wrong.push(Diagnostic::new(message, span).help("write `Bootstrap`"));
                     }
                     guest.bootstrap = Some(text.span.clone());
                 }
@@ -89,7 +104,7 @@ impl GuestSteps {
         for kind in dropped(text, each, wrong) {
             match kind.parse {
                 Parse::Bootstrap => steps.bootstrap = None,
-                _ => steps.steps.retain(|step| step.slug != kind.slug),
+                _ => steps.steps.retain(|step| !step.is_of(kind)),
             }
         }
         let own = Self::new(&text.steps, wrong);
@@ -105,11 +120,7 @@ impl GuestSteps {
 }
 
 /// The kinds of steps that a container goes `without`.
-fn dropped(
-    text: &ContainerText,
-    each: &[StepText],
-    wrong: &mut Vec<Diagnostic>,
-) -> Vec<&'static crate::registry::Kind> {
+fn dropped(text: &ContainerText, each: &[StepText], wrong: &mut Vec<Diagnostic>) -> Vec<&'static Kind> {
     let mut kinds = Vec::new();
     for value in &text.without {
         let Some(name) = value.string(wrong) else { continue };

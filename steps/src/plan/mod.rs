@@ -41,6 +41,19 @@
 //! the container's domain, which `DefineDomain` provides. Two steps that do not need each other run at the same time. A
 //! need that nothing provides is an error, and so are steps that wait for each other.
 //!
+//! Where an order matters all the same, any step can say `after`: the steps of those names, of the same container or of
+//! the host, must have ended well first. A node's id, as `drover plan` shows it, names one of them.
+//! ```ron
+//! Plan(
+//!     name: "order",
+//!     host: [
+//!         Storage(Directory("/srv/libvirt")),
+//!         Command(name: "quota", run: "quotaon /srv", unless: "quotaon -p /srv", after: ["Storage"]),
+//!         HostFile(path: "/etc/motd", content: "a farm\n", after: ["host/command-quota"]),
+//!     ],
+//! )
+//! ```
+//!
 //! `drover steps` lists the steps, `drover steps NAME` shows the manual of one.
 //!
 //! ## Containers: lists multiply
@@ -145,6 +158,7 @@ mod guest;
 mod lexer;
 mod matrix;
 mod nodes;
+mod ordered;
 mod outline;
 mod provider;
 mod read;
@@ -197,7 +211,11 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Loaded, Vec<Diagnostic>>
     for argument in &settings.set {
         setting::set(&mut outline, argument, &mut wrong);
     }
-    let expanded = expand::expand(&outline, &mut wrong);
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut expanded = expand::expand(&outline, directory, &mut wrong);
+    if diagnostic::has_all_steps(&wrong) {
+        ordered::order(&mut expanded.nodes, &mut wrong);
+    }
     let graph = if diagnostic::has_all_steps(&wrong) { graph::graph(&expanded, &mut wrong) } else { None };
     unique::names(&expanded.containers, &mut wrong);
     unique::addresses(&expanded.containers, &mut wrong);

@@ -3,6 +3,7 @@
 //! It does not know what the steps are.
 
 use super::guest::Typed;
+use super::ordered::Wish;
 use super::source::Span;
 use crate::base::Base;
 use crate::step::{FarmStep, Placed};
@@ -17,6 +18,8 @@ use std::sync::Arc;
 pub(super) struct Nodes {
     pub(super) nodes: Vec<Node>,
     pub(super) spans: HashMap<NodeId, Span>,
+    /// The order that nodes ask for beyond what they need, until [`super::ordered::order`] has seen to it.
+    pub(super) wishes: Vec<Wish>,
 }
 
 impl Nodes {
@@ -25,7 +28,10 @@ impl Nodes {
     where
         P: Debug + Send + Sync + 'static,
     {
-        self.place(NodeId::new(place, typed.slug), &typed.step, at, &typed.span);
+        if !typed.after.is_empty() {
+            self.wishes.push(Wish { node: self.nodes.len(), after: typed.after.clone() });
+        }
+        self.place(NodeId::new(place, &typed.slug), &typed.step, at, &typed.span);
         for (name, companion) in typed.step.companions(at) {
             self.place(NodeId::new(place, &name), &companion, at, &typed.span);
         }

@@ -26,6 +26,8 @@ pub(super) struct StepText {
     pub(super) kind: &'static Kind,
     pub(super) span: Span,
     pub(super) entries: Vec<Entry>,
+    /// What it says that it comes after: that is for the plan, not for the step.
+    pub(super) after: Vec<Value>,
 }
 
 /// An entry of `containers`: one container, or as many as its lists multiply to.
@@ -123,7 +125,8 @@ pub(super) fn steps(list: &Value, place: Place, wrong: &mut Vec<Diagnostic>) -> 
     let mut steps: Vec<StepText> = Vec::new();
     for value in list.list(wrong) {
         let Some(step) = step(value, place, wrong) else { continue };
-        match steps.iter().find(|other| other.kind.name == step.kind.name) {
+        let same = |other: &&StepText| other.kind.name == step.kind.name && !step.kind.is_many();
+        match steps.iter().find(same) {
             Some(first) => {
                 let message = format!("step `{}` is given twice", step.kind.name);
                 wrong.push(Diagnostic::new(message, &step.span).also(&first.span, "first given here"));
@@ -145,7 +148,10 @@ pub(super) fn step(value: &Value, place: Place, wrong: &mut Vec<Diagnostic>) -> 
         }
     };
     let kind = find(name, place, wrong)?;
-    Some(StepText { kind, span: value.span.clone(), entries: entries.to_vec() })
+    let is_after = |entry: &&Entry| entry.name.as_ref().is_some_and(|name| name.text() == "after");
+    let after = entries.iter().find(is_after).map(|entry| entry.value.list(wrong).to_vec());
+    let entries = entries.iter().filter(|entry| !is_after(entry)).cloned().collect();
+    Some(StepText { kind, span: value.span.clone(), entries, after: after.unwrap_or_default() })
 }
 
 fn no_step(value: &Value) -> Diagnostic {
@@ -192,7 +198,8 @@ impl Kind {
 impl StepText {
     /// Puts this step in a list: in place of the one of its kind, or at the end.
     pub(super) fn put(self, steps: &mut Vec<Self>) {
-        match steps.iter_mut().find(|step| step.kind.name == self.kind.name) {
+        let same = |step: &&mut Self| step.kind.name == self.kind.name && !self.kind.is_many();
+        match steps.iter_mut().find(same) {
             Some(step) => *step = self,
             None => steps.push(self),
         }

@@ -1,0 +1,80 @@
+//! # RelocateCache
+//! Moves LXC's cache of base systems to the storage, where there is more room, and leaves a link.
+//!
+//! The document: "If host root filesystem is small, relocate the LXC download cache to the (larger) `/srv/libvirt`
+//! partition: `mkdir -p /srv/libvirt/cache-lxc; rm -rf /var/cache/lxc; ln -sfr /srv/libvirt/cache-lxc /var/cache/lxc`".
+//!
+//! ```ron
+//! RelocateCache
+//! RelocateCache(to: "/big/cache-lxc")
+//! ```
+//!
+//! | option | meaning |
+//! | --- | --- |
+//! | `to` | where it is to be; `cache-lxc` in the storage if not given |
+//!
+//! What is there is moved, not removed as in the document: base systems take long to make. Where the new place is on another
+//! file system it is copied, with owners, modes and links, and the old one is removed only when the link stands; so
+//! there must be room for both. The link is relative, as in the document.
+//!
+//! A cache that is a link to another place already, or two places that both hold something, are errors before anything
+//! runs: which of them is to stay is not for Drover to say.
+//!
+//! **To take it back** remove the link and move the directory to where it was.
+
+use super::privilege;
+use super::relocation::Relocation;
+use crate::farm::Farm;
+use crate::resource::{LXC_CACHE, STORAGE};
+use crate::step::FarmStep;
+use anyhow::Result;
+use drover_engine::{Check, Cx, Need, Resource};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// See the manual above.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelocateCache {
+    /// Where it is to be.
+    pub to: Option<PathBuf>,
+}
+
+impl RelocateCache {
+    fn relocation(&self, at: &Farm) -> Relocation {
+        let to = self.to.clone().unwrap_or_else(|| at.storage.join("cache-lxc"));
+        Relocation { from: at.lxc_cache.clone(), to }
+    }
+}
+
+impl FarmStep<Farm> for RelocateCache {
+    fn title(&self, at: &Farm) -> String {
+        format!("move {} to {}", at.lxc_cache.display(), self.relocation(at).to.display())
+    }
+
+    fn needs(&self, at: &Farm) -> Vec<Need> {
+        vec![Need::IfAny(Resource::new(STORAGE, at.storage.display().to_string()))]
+    }
+
+    fn provides(&self, at: &Farm) -> Vec<Resource> {
+        vec![Resource::new(LXC_CACHE, at.lxc_cache.display().to_string())]
+    }
+
+    fn timeout(&self, _at: &Farm) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        privilege::require_root()?;
+        self.relocation(at).ensure_possible(cx)
+    }
+
+    fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
+        self.relocation(at).check()
+    }
+
+    fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        self.relocation(at).apply(cx)
+    }
+}

@@ -1,0 +1,158 @@
+//! The steps that edit the host where a plan says, on real trees: `HostFile`, `Command`, `RelocateCache`, `RelocateHome`.
+
+use anyhow::{Context, Result};
+use drover_engine::{Check, Cx, Interrupt, Reporter, Scope};
+use drover_steps::farm::{Account, Farm, PlanDirectory};
+use drover_steps::registry::{Kind, Parse};
+use drover_steps::step::FarmStep;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+struct Silent;
+
+impl Reporter for Silent {
+    fn line(&self, _line: &str) {}
+    fn progress(&self, _done: u64, _total: u64) {}
+}
+
+/// A directory that stands for the host.
+struct World {
+    place: TempDir,
+    at: Farm,
+    cx: Cx,
+}
+
+impl World {
+    fn new() -> Result<Self> {
+        let place = tempfile::tempdir()?;
+        let path = |path: &str| place.path().join(path);
+        // Nobody has this number, so nobody is at work in the home.
+        let account = Account {
+            user: "nobody-at-all".to_owned(),
+            uid: 3_999_999,
+            gid: 3_999_999,
+            home: path("home/abuild"),
+        };
+        let at = Farm {
+            storage: path("srv"),
+            lxc_cache: path("var/cache/lxc"),
+            account,
+            plan_directory: PlanDirectory(path("plans")),
+            ..Farm::default()
+        };
+        for (file, text) in [
+            ("plans/tool", "#!/bin/sh\n"),
+            ("var/cache/lxc/debian/x", "base\n"),
+            ("home/abuild/.ssh/id", "key\n"),
+        ] {
+            fs::create_dir_all(path(file).parent().context("a parent")?)?;
+            fs::write(path(file), text)?;
+        }
+        let scope = Scope {
+            log: path("log"),
+            interrupt: Interrupt::default(),
+            reporter: Arc::new(Silent),
+            deadline: Instant::now() + Duration::from_secs(60),
+            cache: path("cache"),
+            mark: "test".to_owned(),
+        };
+        Ok(Self { cx: Cx::new(scope), at, place })
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.place.path().join(path)
+    }
+
+    /// The step that is written so; `@` stands for the directory.
+    fn step(&self, text: &str) -> Result<Arc<dyn FarmStep<Farm>>> {
+        let name = text.split('(').next().unwrap_or_default();
+        let kind = Kind::find(name).context("a step of the list")?;
+        let Parse::Host(parse) = &kind.parse else { panic!("`{name}` acts on the host") };
+        Ok(parse(&text.replace('@', &self.place.path().display().to_string()))?)
+    }
+
+    /// All that can be told of the tree, but for the attempt's own log.
+    fn snapshot(&self) -> Result<String> {
+        let find = "find . -not -path ./log -not -path . -printf '%p %y %m %U:%G %s %T@ %l\\n' | sort";
+        let said = Command::new("sh").args(["-euc", find]).current_dir(self.place.path()).output()?;
+        Ok(String::from_utf8(said.stdout)?)
+    }
+}
+
+const STEPS: [&str; 5] = [
+    "HostFile(path: \"@/etc/sysctl.d/90.conf\", content: \"a = 1\\n\", mode: \"0600\")",
+    "HostFile(path: \"@/bin/tool\", source: \"tool\", mode: \"0755\", owner: \"12:34\")",
+    "Command(name: \"a\", run: \"date >@/date\", creates: \"@/date\")",
+    "RelocateCache()",
+    "RelocateHome()",
+];
+
+#[test]
+fn needed_then_applied_then_satisfied_and_nothing_more() -> Result<()> {
+    let world = World::new()?;
+    for text in STEPS {
+        let step = world.step(text)?;
+        let before = world.snapshot()?;
+        step.precondition(&world.cx, &world.at).with_context(|| text.to_owned())?;
+        assert!(!step.check(&world.cx, &world.at)?.is_satisfied(), "{text} has something to do");
+        assert_eq!(world.snapshot()?, before, "checking {text} changes nothing");
+        step.apply(&world.cx, &world.at)?;
+        assert_eq!(step.check(&world.cx, &world.at)?, Check::Satisfied, "{text}");
+        step.verify(&world.cx, &world.at)?;
+        let after = world.snapshot()?;
+        // Whoever writes a command sees to this for himself.
+        if !text.starts_with("Command") {
+            step.apply(&world.cx, &world.at)?;
+            assert_eq!(world.snapshot()?, after, "applying {text} again changes nothing");
+        }
+    }
+    let tool = fs::metadata(world.path("bin/tool"))?;
+    assert_eq!((tool.mode() & 0o7777, tool.uid(), tool.gid()), (0o755, 12, 34));
+    assert_eq!(fs::read_link(world.path("var/cache/lxc"))?, PathBuf::from("../../srv/cache-lxc"));
+    assert_eq!(fs::read_to_string(world.path("var/cache/lxc/debian/x"))?, "base\n");
+    assert_eq!(fs::read_to_string(world.path("srv/home-nobody-at-all/.ssh/id"))?, "key\n");
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_shows_what_would_change() -> Result<()> {
+    let world = World::new()?;
+    let step = world.step(STEPS[0])?;
+    step.apply(&world.cx, &world.at)?;
+    fs::write(world.path("etc/sysctl.d/90.conf"), "a = 2\n")?;
+    let Check::Needed { diff: Some(diff), .. } = step.check(&world.cx, &world.at)? else {
+        panic!("a difference")
+    };
+    assert!(diff.contains("-a = 2") && diff.contains("+a = 1"), "{diff}");
+    Ok(())
+}
+
+#[test]
+fn a_home_at_work_is_not_moved() -> Result<()> {
+    let mut world = World::new()?;
+    world.at.account.uid = rustix::process::geteuid().as_raw();
+    let error = world.step("RelocateHome()")?.precondition(&world.cx, &world.at).expect_err("we are at work");
+    assert!(error.to_string().contains("is at work"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn what_this_host_lacks_is_said_with_what_mends_it() -> Result<()> {
+    let world = World::new()?;
+    let refused = |text: &str, says: &str| -> Result<()> {
+        let error = world.step(text)?.precondition(&world.cx, &world.at).expect_err(text);
+        assert!(format!("{error:#}").contains(says), "{error:#}");
+        Ok(())
+    };
+    refused("HostFile(path: \"@/x\", source: \"gone\")", "plans/gone")?;
+    refused("TmpfsWorkspace(path: \"@/ws\", size: \"100000 GiB\")", "half at the most")?;
+    if !PathBuf::from("/sys/module/zfs").exists() {
+        refused("ZfsTxgTimeout(seconds: 30)", "zfs-dkms")?;
+    }
+    Ok(())
+}
