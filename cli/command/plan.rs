@@ -5,7 +5,7 @@ use crate::args::{Pace, Plan};
 use crate::exit::Exit;
 use anyhow::Result;
 use console::style;
-use drover_engine::{Finding, Interrupt, Preview, PreviewOptions, Unmet};
+use drover_engine::{Complaint, Finding, Interrupt, Preview, PreviewOptions, Unmet};
 use drover_state::{EventReader, NodeId, StateDir, Status};
 use serde_json::json;
 use std::collections::HashMap;
@@ -68,8 +68,22 @@ fn text(previews: &[Preview], unmet: &Unmet, brief: bool) -> String {
             }
         }
     }
-    if !unmet.0.is_empty() {
-        let _ = writeln!(text, "\n{unmet}");
+    let (local, all): (Vec<_>, Vec<_>) = unmet.0.iter().cloned().partition(|complaint| complaint.local);
+    if !all.is_empty() {
+        let _ = writeln!(text, "\n{}", Unmet(all));
+    }
+    text + &cannot(&local)
+}
+
+/// What this host cannot do, place by place, while it can do the rest.
+fn cannot(complaints: &[Complaint]) -> String {
+    let mut text = String::new();
+    for (number, Complaint { id, failure, .. }) in complaints.iter().enumerate() {
+        if number == 0 {
+            text += "\nthis host cannot build all of it; a run leaves these out, and what needs them:\n";
+        }
+        let why: Vec<_> = [&failure.message].into_iter().chain(&failure.causes).map(String::as_str).collect();
+        let _ = writeln!(text, "{} {}: {}", style("!").red(), id.place(), why.join(": "));
     }
     text
 }

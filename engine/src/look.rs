@@ -35,6 +35,8 @@ pub struct Complaint {
     pub origin: String,
     /// What is missing.
     pub failure: Failure,
+    /// Whether it holds up only what needs this node.
+    pub local: bool,
 }
 
 /// Preconditions are not met; nothing was changed.
@@ -58,7 +60,8 @@ impl Look {
             Ok(()) | Err(Stop::Interrupted) => None,
             Err(Stop::Failed(mut failure)) => {
                 failure.remedy = (self.diagnose)(&failure);
-                Some(Complaint { id: node.id.clone(), origin: node.origin.clone(), failure: *failure })
+                let (id, origin, local) = (node.id.clone(), node.origin.clone(), node.step.is_local());
+                Some(Complaint { id, origin, failure: *failure, local })
             }
         }
     }
@@ -119,6 +122,7 @@ mod tests {
             id: id.into(),
             origin: String::new(),
             failure: failure(Phase::Precondition, &anyhow::anyhow!("no {text}").context("cannot bootstrap")),
+            local: false,
         };
         let unmet = Unmet(
             ["a", "b", "c"].iter().map(|id| complaint(id, "rsync")).chain([complaint("d", "wget")]).collect(),

@@ -12,7 +12,7 @@ mod worker;
 use crate::guardian::{self, Guardian};
 use crate::look::Look;
 use crate::schedule::Schedule;
-use crate::{Graph, Interrupt, Limits, Observer, Report, Retries, Unmet, fingerprint};
+use crate::{Complaint, Edge, Graph, Interrupt, Limits, Observer, Report, Retries, Unmet, fingerprint};
 use anyhow::{Context, Result};
 use coordinator::Coordinator;
 use drover_state::{Failure, Journal, Remedy, StateDir};
@@ -20,6 +20,7 @@ use front::Front;
 use inbox::Inbox;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +67,8 @@ pub struct Options {
 /// What a killed run of this state directory left running is killed first.
 ///
 /// # Errors
-/// [`Unmet`] when preconditions are not met: nothing has been changed or recorded then. Else when the journal cannot be
+/// [`Unmet`] when preconditions are not met on which all depends: nothing has been changed or recorded then. Those of
+/// [`crate::Step::is_local`] fail their nodes alone. Else when the journal cannot be
 /// written: running steps have then been stopped as by a second interrupt, and the next run continues them.
 pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) -> Result<Report> {
     let options = work.options;
@@ -84,11 +86,13 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
         diagnose: options.diagnose,
     };
     let complaints = pool.install(|| look.preconditions(work.graph, work.selected));
-    if !complaints.is_empty() {
+    if are_fatal(work, &complaints) {
         guardian.dismiss()?;
         return Err(Unmet(complaints).into());
     }
-    let report = within(&pool, work, mark, journal, observer);
+    let unmet = complaints.into_iter();
+    let unmet = unmet.filter_map(|it| Some((work.graph.find(it.id.as_str())?, it.failure))).collect();
+    let report = within(&pool, work, Shared { mark, unmet }, journal, observer);
     // Whatever was killed may have left something that was out of reach: that is what the guardian is for.
     let unhurt = report.is_ok() && !options.interrupt.stops_commands();
     let gone = if unhurt { guardian.dismiss() } else { guardian.avenge() };
@@ -97,10 +101,33 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
     Ok(report)
 }
 
+/// Whether nothing is to be begun: something that all depends on is missing, or nothing would be left but what serves
+/// nodes that cannot be done.
+fn are_fatal(work: &Work<'_>, complaints: &[Complaint]) -> bool {
+    if complaints.iter().any(|complaint| !complaint.local) {
+        return true;
+    }
+    let nodes = work.graph.nodes();
+    let mut blocked = vec![false; nodes.len()];
+    for node in complaints.iter().filter_map(|complaint| work.graph.find(complaint.id.as_str())) {
+        blocked[node] = true;
+    }
+    work.graph.add_downstream(&mut blocked, Edge::is_hard);
+    let mut local = (0..nodes.len()).filter(|node| work.selected[*node] && nodes[*node].step.is_local());
+    !complaints.is_empty() && local.all(|node| blocked[node])
+}
+
+/// What all workers of a run are told.
+struct Shared {
+    mark: String,
+    /// What this host lacks for nodes that hold up only others like them.
+    unmet: HashMap<usize, Failure>,
+}
+
 fn within(
     pool: &ThreadPool,
     work: &Work<'_>,
-    mark: String,
+    shared: Shared,
     journal: &mut Journal,
     observer: &mut dyn Observer,
 ) -> Result<Report> {
@@ -115,7 +142,8 @@ fn within(
     let chosen = (0..nodes.len()).filter(|node| work.selected[*node]);
     let chosen = chosen.map(|node| (nodes[node].id.clone(), prints[node])).collect();
     let begun = journal.begin_run(&work.options.plan, &work.options.source, chosen)?;
-    let worker = Worker { work, run: begun.run, records, prints, mark, inbox: Arc::new(Inbox::new()) };
+    let Shared { mark, unmet } = shared;
+    let worker = Worker { work, run: begun.run, records, prints, mark, unmet, inbox: Arc::new(Inbox::new()) };
     let front = Front::new(work.graph, work.selected, work.options.limits.jobs.max(1));
     let mut coordinator = Coordinator::new(&worker, &front, schedule, journal, observer);
     coordinator.tell(&begun);

@@ -40,6 +40,11 @@ pub trait Step: Debug + Send + Sync {
         Duration::from_secs(600)
     }
 
+    /// Whether a host that can never do it holds up only what needs this step; else nothing is begun at all.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Can this host ever do it? Reads only; concerns the host, never another step's product.
     ///
     /// # Errors

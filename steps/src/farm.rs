@@ -23,6 +23,10 @@ pub struct Farm {
     pub account: Account,
     /// A workspace that is not kept on the disk, if there is one; containers see it at the same path.
     pub workspace: Option<PathBuf>,
+    /// The names that programs of the host are given: see the step `ToolAlias`.
+    pub aliases: Vec<String>,
+    /// Packages that the plan has installed on the host beyond what the farm needs.
+    pub extra_packages: Vec<String>,
     /// The architectures of all its containers, each once, sorted.
     pub architectures: Vec<Architecture>,
     /// The names of all its containers.
@@ -64,6 +68,8 @@ impl Default for Farm {
             network: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 3, 0), 24),
             account: Account { user: "abuild".to_owned(), uid: 399, gid: 399, home: "/home/abuild".into() },
             workspace: None,
+            aliases: Vec::new(),
+            extra_packages: Vec::new(),
             architectures: Vec::new(),
             container_names: Vec::new(),
             plan_directory: PlanDirectory::default(),

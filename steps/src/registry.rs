@@ -61,7 +61,7 @@ impl Kind {
 
     /// Whether one place can have many of it, each with a name of its own: [`FarmStep::name`].
     pub fn is_many(&self) -> bool {
-        ["Command", "HostFile", "GuestCommand", "GuestFile"].contains(&self.name)
+        ["Command", "HostFile", "ToolAlias", "GuestCommand", "GuestFile"].contains(&self.name)
     }
 
     /// The entry called `name` in plans.
@@ -151,6 +151,12 @@ pub static KINDS: &[Kind] = &[
         parse: Parse::Host(host::<crate::host::ZfsTxgTimeout>),
     },
     Kind {
+        name: "ToolAlias",
+        slug: "tool-alias",
+        source: include_str!("host/tool_alias.rs"),
+        parse: Parse::Host(host::<crate::host::ToolAlias>),
+    },
+    Kind {
         name: "HostFile",
         slug: "host-file",
         source: include_str!("host/host_file.rs"),
@@ -173,6 +179,12 @@ pub static KINDS: &[Kind] = &[
         slug: "lxc-create",
         source: include_str!("guest/lxc_create.rs"),
         parse: Parse::Container(container::<crate::guest::LxcCreate>),
+    },
+    Kind {
+        name: "LxcConfig",
+        slug: "lxc-config",
+        source: include_str!("guest/lxc_config.rs"),
+        parse: Parse::Container(container::<crate::guest::LxcConfig>),
     },
     Kind {
         name: "ReserveAddress",

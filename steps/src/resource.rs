@@ -14,6 +14,8 @@ pub const HOME: &str = "home";
 pub const WORKSPACE: &str = "workspace";
 /// LXC's cache is where the plan wants it; by its path.
 pub const LXC_CACHE: &str = "LXC cache";
+/// A program of the host has the name that others call it by; by that name.
+pub const TOOL_ALIAS: &str = "tool alias";
 /// The ssh key of the account, by the account's name.
 pub const KEY: &str = "ssh key";
 /// Something that lxc-net reads when it starts has its final content; by whoever wrote it.

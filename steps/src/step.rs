@@ -98,6 +98,18 @@ pub struct Placed<P> {
     pub step: Arc<dyn FarmStep<P>>,
     /// Where it acts.
     pub at: Arc<P>,
+    /// Whether it concerns one container, or what some of them share: see [`Step::is_local`].
+    pub local: Local,
+}
+
+/// Whether a step concerns less than the whole farm. Not part of what the plan says of it.
+#[derive(Clone, Copy)]
+pub struct Local(pub bool);
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("by its place")
+    }
 }
 
 impl<P: Debug + Send + Sync> Step for Placed<P> {
@@ -123,6 +135,10 @@ impl<P: Debug + Send + Sync> Step for Placed<P> {
 
     fn timeout(&self) -> Duration {
         self.step.timeout(&self.at)
+    }
+
+    fn is_local(&self) -> bool {
+        self.local.0
     }
 
     fn precondition(&self, cx: &Cx) -> Result<()> {

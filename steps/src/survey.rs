@@ -23,7 +23,7 @@ pub fn system(rootfs: &Rootfs) -> Result<System> {
     let packages = rootfs.read("var/lib/dpkg/status")?.unwrap_or_default();
     Ok(System {
         pretty_name: variable(&release, "PRETTY_NAME"),
-        code_name: variable(&release, "VERSION_CODENAME"),
+        code_name: code_name(&release),
         architecture: dpkg_architecture(&packages),
     })
 }
@@ -50,6 +50,20 @@ pub fn config_value<'a>(config: &'a str, key: &str) -> Option<&'a str> {
     pairs.rfind(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
+/// The code name in an os-release file: old ones have it in words, `8 (jessie)`; CentOS has numbers instead.
+fn code_name(release: &str) -> Option<String> {
+    let in_words = || {
+        let version = variable(release, "VERSION")?;
+        let (_, name) = version.split_once('(')?;
+        Some(name.split([')', ' ']).next()?.to_lowercase())
+    };
+    let named = variable(release, "VERSION_CODENAME");
+    match variable(release, "ID").as_deref() {
+        Some("centos") => variable(release, "VERSION_ID"),
+        _ => named.or_else(in_words),
+    }
+}
+
 /// A variable of an os-release file.
 fn variable(text: &str, name: &str) -> Option<String> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
@@ -72,6 +86,11 @@ mod tests {
         assert_eq!(variable(release, "PRETTY_NAME").as_deref(), Some("Debian GNU/Linux 12 (bookworm)"));
         assert_eq!(variable(release, "VERSION_CODENAME").as_deref(), Some("bookworm"));
         assert_eq!(variable(release, "VERSION"), None);
+        assert_eq!(code_name(release).as_deref(), Some("bookworm"));
+        let jessie = "ID=debian\nVERSION_ID=\"8\"\nVERSION=\"8 (jessie)\"\n";
+        assert_eq!(code_name(jessie).as_deref(), Some("jessie"));
+        let centos = "ID=\"centos\"\nVERSION=\"7 (Core)\"\nVERSION_ID=\"7\"\n";
+        assert_eq!(code_name(centos).as_deref(), Some("7"));
         let status = "Package: adduser\nArchitecture: all\n\nPackage: dpkg\nStatus: x\nArchitecture: arm64\n";
         assert_eq!(dpkg_architecture(status).as_deref(), Some("arm64"));
         let config = "# lxc.arch = no\nlxc.arch = amd64\nlxc.uts.name=a\nlxc.arch = arm64\n";

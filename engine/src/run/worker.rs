@@ -7,6 +7,7 @@ use crate::run::front::Front;
 use crate::run::inbox::{Inbox, Voice};
 use crate::{Check, Cx, Node, Scope, Work, run_step};
 use drover_state::{Failure, NodeRecord, RunId};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub(crate) enum Message {
 pub(crate) struct Worker<'a> {
     pub(crate) work: &'a Work<'a>,
     pub(crate) run: RunId,
+    /// The nodes that this host can never do, and why; nobody asks whether they are done.
+    pub(crate) unmet: HashMap<usize, Failure>,
     /// What was recorded of each node before this run.
     pub(crate) records: Vec<Option<NodeRecord>>,
     /// The fingerprint of each node's step.
@@ -56,6 +59,9 @@ impl Worker<'_> {
 
     /// Is the node done already?
     fn ask(&self, node: usize) -> Result<Check, Stop> {
+        if let Some(failure) = self.unmet.get(&node) {
+            return Err(Stop::Failed(Box::new(failure.clone())));
+        }
         let log = self.log(node);
         let answer = run_step::check(self.node(node).step.as_ref(), &self.cx(node, &log));
         answer.map_err(|stop| self.complete(stop, log))

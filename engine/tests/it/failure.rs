@@ -78,6 +78,22 @@ fn preconditions_are_told_all_at_once_and_before_anything() -> Result<()> {
 }
 
 #[test]
+fn what_one_place_lacks_holds_up_that_place_alone() -> Result<()> {
+    let mut farm = Farm::new()?;
+    let (report, seen) = farm.run("host a:host=own-unready after-a:a=own b:host=own after-b:b=own")?;
+    assert_eq!(seen.outcomes(), "a failed, after-a blocked by a, after-b changed, b changed, host changed");
+    assert_eq!((report.changed, report.failed.len()), (3, 1));
+    assert!(seen.failure("a").is_some_and(|failure| failure.message.contains("apt-get install toys")));
+    // With nothing left but what serves it, nothing is begun.
+    let farm = Farm::new()?;
+    let error =
+        farm.run("host a:host=own-unready after-a:a=own").map(drop).expect_err("nothing is left to do");
+    assert!(error.downcast_ref::<Unmet>().is_some(), "{error}");
+    assert!(farm.files()?.is_empty());
+    Ok(())
+}
+
+#[test]
 fn silence_is_told() -> Result<()> {
     let mut farm = Farm::new()?;
     farm.silence = Duration::from_millis(150);

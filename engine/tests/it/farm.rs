@@ -62,8 +62,13 @@ impl Step for Toy {
         if self.manner == "late" { Duration::from_millis(300) } else { Duration::from_secs(60) }
     }
 
+    /// `own-unready` is not ready for itself alone, `own` concerns itself alone.
+    fn is_local(&self) -> bool {
+        self.manner.starts_with("own")
+    }
+
     fn precondition(&self, _cx: &Cx) -> Result<()> {
-        ensure!(self.manner != "unready", "`{}` is not installed; `apt-get install {0}`", "toys");
+        ensure!(!self.manner.ends_with("unready"), "`{}` is not installed; `apt-get install {0}`", "toys");
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use drover_engine::{Cmd, Cx};
 use std::path::{Path, PathBuf};
 
 /// Ends well unless the mirror says that it does not host the release for that architecture.
-pub(super) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
+pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
     let mirror = Mirror::of(base)?;
     let archive = &mirror.main;
     if !archive.uri.starts_with("http") || !Path::new(base.release.keyring()).exists() {

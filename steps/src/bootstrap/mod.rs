@@ -6,6 +6,9 @@
 //! Bootstrap
 //! ```
 //!
+//! Debian alone is bootstrapped so: for a container of another distribution there is nothing to do here, since the template
+//! of `LxcCreate` makes all of it.
+//!
 //! It has no options: release, architecture and `mirror` are the container's. Without a mirror in the plan, the one that
 //! the host's own apt sources name is used. The packages are those of `debootstrap --variant=minbase` with the list of
 //! the template `lxc-debian`.
@@ -25,7 +28,7 @@
 mod checkpoint;
 mod configure;
 mod fetch;
-mod hosting;
+pub(crate) mod hosting;
 mod manifest;
 mod package_set;
 mod place;

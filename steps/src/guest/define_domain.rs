@@ -134,6 +134,7 @@ impl FarmStep<Container> for DefineDomain {
         vec![
             Need::Must(at.resource(resource::ROOTFS)),
             Need::Must(Resource::new(resource::LIBVIRT, domain::URI)),
+            Need::IfAny(at.edit(resource::GUEST_EDIT, "lxc-config")),
         ]
     }
 

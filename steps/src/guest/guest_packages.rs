@@ -10,8 +10,16 @@
 //! ```ron
 //! GuestPackages(["comfort", "build-essential"])
 //! ```
-//! Each name is a set or a package. The set `comfort` is the document's: sudo, bash, vim, mc, p7zip, p7zip-full, pigz,
-//! pbzip2, git. A package that a release may lack is written `?name`: then it is said, and not an error.
+//! Each name is a set or a package. A package that a release may lack is written `?name`: then it is said, and not an error.
+//!
+//! | set | what is in it |
+//! | --- | --- |
+//! | `comfort` | the document's: sudo, bash, vim, mc, p7zip, p7zip-full, pigz, pbzip2, git |
+//! | `nut-build` | what NUT is built with, as its `docs/config-prereqs.txt` has it; what older releases lack is optional |
+//! | `nut-docs` | what its documentation is made with; the document: "it may be wise to not install" it everywhere |
+//!
+//! In a CentOS container the sets have CentOS's names, and the container's own yum installs them, from its own repositories
+//! and `epel-release`'s, by itself: nothing is shared with others then.
 //!
 //! **Killed in the middle**, it goes on where it stopped: what dpkg has unpacked and configured stays so.
 //!
@@ -24,10 +32,12 @@ use super::cut_short;
 use super::emulate::{Guest, PACKAGES, watch_dpkg};
 use super::fetch_packages::{FetchPackages, apt_directory};
 use super::package_order::{Action, PackageOrder};
+use super::{package_sets, yum};
 use crate::apt::Apt;
 use crate::archives::{self, Deb};
 use crate::container::Container;
 use crate::dpkg::Status;
+use crate::release::Distribution;
 use crate::resource;
 use crate::step::FarmStep;
 use crate::tree;
@@ -38,10 +48,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Sets of packages, by name.
-const SETS: &[(&str, &[&str])] =
-    &[("comfort", &["sudo", "bash", "vim", "mc", "p7zip", "p7zip-full", "pigz", "pbzip2", "git"])];
 
 /// Lets no service be started.
 const POLICY: (&str, &str) =
@@ -67,12 +73,12 @@ pub(super) fn read_order(cx: &Cx, at: &Container) -> Result<Option<PackageOrder>
 
 impl GuestPackages {
     /// The names of all packages that are wanted, sets unfolded, each once; an optional one as `?name`.
-    fn wanted(&self) -> Vec<String> {
-        let unfold = |name: &String| match SETS.iter().find(|(set, _)| set == name) {
-            Some((_, names)) => names.iter().map(|name| (*name).to_owned()).collect(),
-            None => vec![name.clone()],
-        };
-        self.0.iter().flat_map(unfold).collect::<BTreeSet<_>>().into_iter().collect()
+    fn wanted(&self, at: &Container) -> Vec<String> {
+        let unfold = |name: &String| package_sets::unfold(name, at.base.release.distribution);
+        let names: BTreeSet<_> = self.0.iter().flat_map(unfold).collect();
+        // What one asks for and another would like is asked for.
+        let asked = |name: &&String| plain(name) == *name || !names.contains(plain(name));
+        names.iter().filter(asked).cloned().collect()
     }
 
     /// Those of the wanted packages that are not completely installed, but for optional ones that are `lacking`.
@@ -86,6 +92,11 @@ impl GuestPackages {
     }
 }
 
+/// Whether its packages are RPM's.
+fn is_rpm(at: &Container) -> bool {
+    at.base.release.distribution == Distribution::CentOS
+}
+
 /// The name of a package that may be optional.
 pub(super) fn plain(name: &str) -> &str {
     name.strip_prefix('?').unwrap_or(name)
@@ -96,12 +107,19 @@ impl FarmStep<Container> for GuestPackages {
         format!("install packages in {}", at.name)
     }
 
-    fn companions(&self, _at: &Container) -> Vec<(String, Arc<dyn FarmStep<Container>>)> {
-        vec![("fetch-packages".to_owned(), Arc::new(FetchPackages { wanted: self.wanted() }))]
+    fn companions(&self, at: &Container) -> Vec<(String, Arc<dyn FarmStep<Container>>)> {
+        if is_rpm(at) {
+            return Vec::new();
+        }
+        vec![("fetch-packages".to_owned(), Arc::new(FetchPackages { wanted: self.wanted(at) }))]
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {
-        vec![Need::Must(at.resource(resource::ROOTFS)), Need::Must(at.resource(resource::FETCHED))]
+        let fetched = at.resource(resource::FETCHED);
+        vec![
+            Need::Must(at.resource(resource::ROOTFS)),
+            if is_rpm(at) { Need::IfAny(fetched) } else { Need::Must(fetched) },
+        ]
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
@@ -124,12 +142,25 @@ impl FarmStep<Container> for GuestPackages {
         Duration::from_secs(2 * 3600)
     }
 
+    fn precondition(&self, _cx: &Cx, at: &Container) -> Result<()> {
+        ensure!(
+            at.base.release.distribution != Distribution::Other,
+            "how packages are installed in `{}` is not known: leave the step out (`without: [\"GuestPackages\"]`), and say it \
+             with `GuestCommand`",
+            at.name
+        );
+        Ok(())
+    }
+
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        let wanted = self.wanted(at);
+        if is_rpm(at) {
+            return yum::check(cx, at, &wanted);
+        }
         let Some(rootfs) = Rootfs::find(at.rootfs())? else {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
         };
         let status = Status::of(&rootfs)?;
-        let wanted = self.wanted();
         let lacking = read_order(cx, at)?.unwrap_or_default().lacking;
         let missing = Self::missing(&wanted, &status, &lacking);
         if !missing.is_empty() {
@@ -145,6 +176,9 @@ impl FarmStep<Container> for GuestPackages {
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        if is_rpm(at) {
+            return yum::apply(cx, at, &self.wanted(at));
+        }
         let rootfs = Rootfs::open(at.rootfs())?;
         let order = read_order(cx, at)?.unwrap_or_default();
         let debs = order.debs();
@@ -158,7 +192,7 @@ impl FarmStep<Container> for GuestPackages {
             install(cx, &guest, &Status::of(&rootfs)?, part)?;
         }
         cx.run(&guest.dpkg().args(["--force-confold", "--configure", "-a"]))?;
-        mark_automatic(&rootfs, &debs, &self.wanted(), at)?;
+        mark_automatic(&rootfs, &debs, &self.wanted(at), at)?;
         // dpkg did not wait for the disk.
         cx.run(&Cmd::new("sync").arg("--file-system").arg(at.rootfs()))?;
         rootfs.remove(POLICY.0)?;
@@ -171,7 +205,7 @@ impl FarmStep<Container> for GuestPackages {
             Check::Satisfied => Ok(()),
             Check::Needed { reason, .. } => {
                 ensure!(
-                    read_order(cx, at)?.is_some(),
+                    is_rpm(at) || read_order(cx, at)?.is_some(),
                     "{reason}, and `fetch-packages` found nothing to install"
                 );
                 anyhow::bail!("done, and yet {reason}")
@@ -241,13 +275,30 @@ fn mark_automatic(rootfs: &Rootfs, debs: &[Deb], wanted: &[String], at: &Contain
 mod tests {
     use super::*;
 
+    fn wanted(names: &[&str], distribution: Distribution, release: &str) -> Vec<String> {
+        let farm = Arc::new(crate::farm::Farm::default());
+        let release = crate::release::find(distribution, release).expect("in the table");
+        let arch = crate::architecture::Architecture::Amd64;
+        let base = Arc::new(crate::base::Base { release, arch, mirror: None, farm: farm.clone() });
+        let at = Container { name: "a".to_owned(), base, farm, address: None, joins_controllers: true };
+        GuestPackages(names.iter().map(ToString::to_string).collect()).wanted(&at)
+    }
+
     #[test]
     fn sets_are_unfolded_and_names_are_there_once() {
-        let step = GuestPackages(vec!["git".to_owned(), "comfort".to_owned(), "gcc".to_owned()]);
-        let wanted = step.wanted();
-        assert_eq!(wanted.iter().filter(|name| *name == "git").count(), 1);
-        assert!(wanted.contains(&"gcc".to_owned()) && wanted.contains(&"p7zip-full".to_owned()));
-        assert!(!wanted.contains(&"comfort".to_owned()));
+        let all = wanted(&["git", "comfort", "nut-build", "libgpiod-dev"], Distribution::Debian, "bookworm");
+        let count = |name: &str| all.iter().filter(|other| *other == name).count();
+        assert_eq!(
+            (count("git"), count("p7zip-full"), count("?libtool-bin"), count("comfort")),
+            (1, 1, 1, 0)
+        );
+        assert_eq!(
+            (count("libgpiod-dev"), count("?libgpiod-dev")),
+            (1, 0),
+            "what is asked for is not optional"
+        );
+        let centos = wanted(&["nut-build", "nut-docs"], Distribution::CentOS, "7");
+        assert!(centos.contains(&"gcc-c++".to_owned()) && !centos.contains(&"g++".to_owned()));
     }
 
     #[test]

@@ -1,14 +1,26 @@
 //! # LxcCreate
-//! Makes the container with the real `lxc-create`, from the base system that `Bootstrap` has put where the template
-//! looks for it: the template only copies it and configures the copy.
+//! Makes the container with the real `lxc-create`. Where the base system is Drover's (Debian), `Bootstrap` has put it where
+//! the template looks for it, and the template only copies it and configures the copy; other templates do all of it.
 //!
-//! The document: `lxc-create -P /srv/libvirt/rootfs -n NAME -t debian -- -r bullseye -a mips64el`.
+//! The document: `lxc-create -P /srv/libvirt/rootfs -n NAME -t debian -- -r bullseye -a mips64el`, `-t ubuntu -- -r bionic
+//! -a s390x`, `-t centos -- -R 7 -a x86_64`.
 //!
 //! ```ron
 //! LxcCreate
 //! LxcCreate(options: ["--enable-non-free"])
+//! LxcCreate(template: "archlinux", options: ["--arch", "x86_64"])
 //! ```
-//! - `options` are given to the template after the release and the architecture.
+//! - `template` is one of `/usr/share/lxc/templates`; if not given, that of the container's distribution. A container of
+//!   a distribution that Drover does not know is `distribution: Other, release: "any"`.
+//! - `options` are given to the template after the release and the architecture; a `template` that is not the
+//!   distribution's gets nothing but these.
+//!
+//! **Before anything runs** it is found out whether the template is there, and what it needs: `yum` and `rpm` for `centos`
+//! (a `yum` that is called otherwise is for `ToolAlias`), the archive's keys for `ubuntu`, `pacman` and `pacstrap` for
+//! `archlinux`. A container whose template lacks something is left out of the run; the others are built.
+//!
+//! The template `centos` installs packages without checking their signatures (`yum --nogpgcheck`). That is said in the
+//! step's log each time.
 //!
 //! **Makes** the container's directory below the storage: LXC's `config`, and `rootfs`.
 //!
@@ -33,8 +45,10 @@
 //! **To take it back**: `lxc-destroy -P STORAGE/rootfs -n NAME`, when its domain is undefined.
 
 use crate::container::Container;
+use crate::farm::Farm;
 use crate::guest::half_made;
 use crate::mirror::Mirror;
+use crate::release::Distribution;
 use crate::step::FarmStep;
 use crate::{program, resource, survey};
 use anyhow::{Context, Result, bail, ensure};
@@ -55,10 +69,23 @@ const TOOLS: [(&str, &str); 8] = [
     ("lscpu", "util-linux"),
 ];
 
+/// What other templates need that the step `HostPackages` does not install, by the package that holds it.
+const MORE_TOOLS: &[(&str, &[(&str, &str)])] = &[
+    ("centos", &[("yum", "dnf"), ("rpm", "rpm")]),
+    ("fedora", &[("curl", "curl"), ("rpm", "rpm")]),
+    ("archlinux", &[("pacman", "pacman-package-manager"), ("pacstrap", "arch-install-scripts")]),
+    ("opensuse", &[("zypper", "zypper")]),
+];
+
+/// Where LXC keeps its templates.
+const TEMPLATES: &str = "/usr/share/lxc/templates";
+
 /// See the manual above.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LxcCreate {
+    /// The template, if it is not that of the distribution.
+    pub template: Option<String>,
     /// Options for the template, after release and architecture.
     #[serde(default)]
     pub options: Vec<String>,
@@ -93,12 +120,17 @@ fn wrong_system(at: &Container) -> Result<Option<String>> {
     let Some(rootfs) = Rootfs::find(at.rootfs())? else {
         return Ok(Some(format!("the container `{}` has no root file system", at.name)));
     };
+    if at.base.release.distribution == Distribution::Other {
+        return Ok(None);
+    }
     let system = survey::system(&rootfs)?;
-    let expected = [
-        ("release", system.code_name, at.base.release.code_name),
-        ("architecture", system.architecture, at.base.arch.debian()),
-        ("host name", rootfs.read("etc/hostname")?.map(|text| text.trim().to_owned()), at.name.as_str()),
-    ];
+    let mut expected = vec![("release", system.code_name, at.base.release.code_name)];
+    // An RPM system does not say its architecture in a file that can be read here.
+    if at.base.release.distribution != Distribution::CentOS {
+        expected.push(("architecture", system.architecture, at.base.arch.debian()));
+        let name = rootfs.read("etc/hostname")?.map(|text| text.trim().to_owned());
+        expected.push(("host name", name, at.name.as_str()));
+    }
     let wrong = expected.into_iter().find(|(_, is, should)| is.as_deref() != Some(should));
     Ok(wrong.map(|(what, is, should)| {
         format!(
@@ -136,14 +168,103 @@ fn keep(cx: &Cx, at: &Container) -> Result<()> {
     Ok(())
 }
 
+/// The names of the templates that are there; empty while LXC is not installed.
+fn templates() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(TEMPLATES) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter_map(|name| Some(name.strip_prefix("lxc-")?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+/// The plan's other steps, which may install what a template needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    ToCome,
+    Done,
+}
+
 impl LxcCreate {
+    /// The template's name; empty if the plan does not say, which `shape` refuses.
+    fn template(&self, at: &Container) -> String {
+        self.template.clone().or_else(|| at.base.release.template()).unwrap_or_default()
+    }
+
+    /// Whether it is the template of the distribution, which is told the release and the architecture.
+    fn is_own(&self, at: &Container) -> bool {
+        Some(self.template(at)) == at.base.release.template()
+    }
+
+    /// Whether it only copies what `Bootstrap` has made.
+    fn copies(&self, at: &Container) -> bool {
+        self.is_own(at) && at.base.release.is_bootstrapped()
+    }
+
+    /// Complains about what this host lacks for the template, beyond what other steps install.
+    fn ensure_possible(&self, cx: &Cx, at: &Container, others: Others) -> Result<()> {
+        let (template, known) = (self.template(at), templates());
+        ensure!(
+            known.is_empty() || known.contains(&template),
+            "there is no template `{template}` in {TEMPLATES}; there are {}",
+            known.join(", ")
+        );
+        let more = MORE_TOOLS.iter().find(|(name, _)| *name == template).map_or(&[][..], |(_, tools)| tools);
+        let promised = |tool: &str, package: &str| {
+            let Farm { aliases, extra_packages, .. } = &*at.farm;
+            others == Others::ToCome
+                && (aliases.iter().any(|alias| alias == tool)
+                    || extra_packages.iter().any(|extra| extra == package))
+        };
+        let tools: Vec<_> = more.iter().copied().filter(|(tool, package)| !promised(tool, package)).collect();
+        let required = program::require(&format!("the template `{template}` of lxc-create"), &tools);
+        let is_yum = tools.iter().any(|(tool, _)| *tool == "yum") && program::find("yum").is_none();
+        required.with_context(|| match is_yum {
+            true => {
+                "'yum' command is missing (as the template says it); where it is called `yum4` or `dnf`, add \
+                     `ToolAlias(name: \"yum\")` to `host`"
+            }
+            false => "the container cannot be made",
+        })?;
+        if self.copies(at) || !self.is_own(at) {
+            return Ok(());
+        }
+        if let Some(keys) = at.base.release.keys {
+            ensure!(
+                Path::new(keys.path).exists(),
+                "the keys of {}'s archive, `{}`, are not on this host: apt-get install {} (where that is not packaged, copy \
+                 the file from a {:?} system)",
+                at.base.release,
+                keys.path,
+                keys.package,
+                at.base.release.distribution
+            );
+            return crate::bootstrap::hosting::ensure_hosted(cx, &at.base);
+        }
+        Ok(())
+    }
+
+    /// What the template is told of the release and the architecture, in its own words.
+    fn system(&self, at: &Container) -> Result<Vec<String>> {
+        let (release, arch) = (at.base.release, at.base.arch);
+        if !self.is_own(at) {
+            return Ok(Vec::new());
+        }
+        if release.distribution != Distribution::CentOS {
+            return Ok(["-r", release.code_name, "-a", arch.debian()].map(str::to_owned).into());
+        }
+        let mut words: Vec<_> = ["-R", release.version, "-a", arch.rpm()].map(str::to_owned).into();
+        // The lists of mirrors that the template knows are gone with the release.
+        let mirror = Mirror::of(&at.base)?.main.uri;
+        words.push(format!("--repo={mirror}/{}/os/{}/", release.version, arch.rpm()));
+        Ok(words)
+    }
+
     fn command(&self, cx: &Cx, at: &Container, log: &Path) -> Result<Cmd> {
         let path = std::env::var("PATH").context("PATH is not set")?;
-        let path = format!("{}:{path}:/usr/sbin:/usr/bin:/sbin:/bin", polite_wget(cx)?.display());
-        let mirror = Mirror::of(&at.base)?;
-        let security = mirror.security.as_ref().map(|archive| ("SECURITY_MIRROR", &archive.uri));
-        let mirrors = [("MIRROR", &mirror.main.uri)].into_iter().chain(security);
-        let template = at.base.release.distribution.to_string();
+        let path = match self.copies(at) {
+            true => format!("{}:{path}:/usr/sbin:/usr/bin:/sbin:/bin", polite_wget(cx)?.display()),
+            false => format!("{path}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        };
         let command = Cmd::new("lxc-create")
             .env("PATH", path)
             .env("LANG", "C.UTF-8")
@@ -151,10 +272,17 @@ impl LxcCreate {
             .env("LXC_CACHE_PATH", &at.farm.lxc_cache)
             .arg("-P")
             .arg(at.farm.containers())
-            .args(["-n", &at.name, "-t", &template, "-l", "INFO", "-o"])
+            .args(["-n", &at.name, "-t", &self.template(at), "-l", "INFO", "-o"])
             .arg(log)
-            .args(["--", "-r", at.base.release.code_name, "-a", at.base.arch.debian()])
+            .arg("--")
+            .args(self.system(at)?)
             .args(&self.options);
+        if at.base.release.keys.is_none() {
+            return Ok(command);
+        }
+        let mirror = Mirror::of(&at.base)?;
+        let security = mirror.security.as_ref().map(|archive| ("SECURITY_MIRROR", &archive.uri));
+        let mirrors = [("MIRROR", &mirror.main.uri)].into_iter().chain(security);
         Ok(mirrors.fold(command, |command, (name, uri)| command.env(name, uri)))
     }
 }
@@ -164,10 +292,29 @@ impl FarmStep<Container> for LxcCreate {
         format!("create the container {}", at.name)
     }
 
+    fn shape(&self, at: &mut Container) -> Result<()> {
+        ensure!(
+            !self.template(at).is_empty(),
+            "nothing is said of what `{}` is made with: `LxcCreate(template: \"...\")`, one of {TEMPLATES}",
+            at.name
+        );
+        Ok(())
+    }
+
+    fn precondition(&self, cx: &Cx, at: &Container) -> Result<()> {
+        if at.directory().join("config").exists() {
+            Ok(())
+        } else {
+            self.ensure_possible(cx, at, Others::ToCome)
+        }
+    }
+
     fn needs(&self, at: &Container) -> Vec<Need> {
         let storage = Resource::new(resource::STORAGE, at.farm.storage.display().to_string());
+        let base = Resource::new(resource::BASE, at.base.id());
         let mut all = vec![
-            Need::Must(Resource::new(resource::BASE, at.base.id())),
+            if self.copies(at) { Need::Must(base) } else { Need::After(resource::TOOL_ALIAS) },
+            Need::IfAny(Resource::new(resource::LXC_CACHE, at.farm.lxc_cache.display().to_string())),
             Need::Must(storage),
             Need::Must(Resource::new(resource::PACKAGES, "host")),
         ];
@@ -190,7 +337,7 @@ impl FarmStep<Container> for LxcCreate {
     }
 
     fn timeout(&self, _at: &Container) -> Duration {
-        Duration::from_secs(1800)
+        Duration::from_secs(3600)
     }
 
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
@@ -202,9 +349,24 @@ impl FarmStep<Container> for LxcCreate {
         if at.directory().join("config").exists() {
             return keep(cx, at);
         }
-        program::require("the template of lxc-create", &TOOLS)?;
-        let base = at.base.rootfs();
-        ensure!(base.is_dir(), "`{}` is not there, and lxc-create would make it by itself", base.display());
+        if self.copies(at) {
+            program::require("the template of lxc-create", &TOOLS)?;
+            let base = at.base.rootfs();
+            ensure!(
+                base.is_dir(),
+                "`{}` is not there, and lxc-create would make it by itself",
+                base.display()
+            );
+        } else {
+            program::require("lxc-create", &TOOLS[..2])?;
+            self.ensure_possible(cx, at, Others::Done)?;
+        }
+        if at.base.release.keys.is_none() {
+            cx.note(&format!(
+                "the template `{}` sees to signatures by itself, or not at all",
+                self.template(at)
+            ));
+        }
         let log = cx.cache("lxc-create").join(format!("{}.log", at.name));
         HostFile::new(&log).write("")?;
         let made = cx.run(&self.command(cx, at, &log)?);
@@ -215,6 +377,9 @@ impl FarmStep<Container> for LxcCreate {
     fn verify(&self, _cx: &Cx, at: &Container) -> Result<()> {
         if let Some(why) = shortcoming(at)? {
             bail!("lxc-create ended well, and yet {why}");
+        }
+        if !self.copies(at) {
+            return Ok(());
         }
         // The template does not look at how its parts end.
         let rootfs = Rootfs::open(at.rootfs())?;

@@ -85,7 +85,8 @@ impl FarmStep<Farm> for HostPackages {
         "install the host's packages".to_owned()
     }
 
-    fn shape(&self, _at: &mut Farm) -> Result<()> {
+    fn shape(&self, at: &mut Farm) -> Result<()> {
+        at.extra_packages.clone_from(&self.extra);
         let wrong = self.extra.iter().find(|name| !apt::is_package_name(name));
         ensure!(wrong.is_none(), "`{}` cannot be the name of a package", wrong.map_or("", |name| name));
         Ok(())

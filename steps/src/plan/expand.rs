@@ -131,7 +131,7 @@ impl Expansion<'_> {
         let mut containers = Vec::new();
         for instance in instances {
             let base = self.base(instance, mirror.clone(), asked);
-            if let Some(span) = &steps.bootstrap {
+            if let Some(span) = steps.bootstrap.as_ref().filter(|_| base.release.is_bootstrapped()) {
                 self.bootstrap(&base, span);
             }
             let written = self.container(instance, base, steps, name);

@@ -137,6 +137,10 @@ impl Step for Ordered {
         self.step.timeout()
     }
 
+    fn is_local(&self) -> bool {
+        self.step.is_local()
+    }
+
     fn precondition(&self, cx: &Cx) -> Result<()> {
         self.step.precondition(cx)
     }

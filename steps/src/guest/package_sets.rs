@@ -1,0 +1,58 @@
+//! The sets of packages that `GuestPackages` knows by name, with each distribution's names for what is in them.
+//!
+//! `comfort` is the document's own; `nut-build` and `nut-docs` are those of the page that the document refers to for them,
+//! `docs/config-prereqs.txt` of NUT. `?` marks what some releases or architectures lack. It does not install anything.
+
+use crate::release::Distribution;
+
+/// A set of packages.
+struct Set {
+    name: &'static str,
+    /// Debian's names, and Ubuntu's.
+    apt: &'static [&'static str],
+    /// CentOS's names.
+    yum: &'static [&'static str],
+}
+
+static SETS: [Set; 3] = [
+    Set {
+        name: "comfort",
+        apt: &["sudo", "bash", "vim", "mc", "p7zip", "p7zip-full", "pigz", "pbzip2", "git"],
+        yum: &["sudo", "bash", "vim-enhanced", "mc", "?p7zip", "?p7zip-plugins", "?pigz", "?pbzip2", "git"],
+    },
+    Set {
+        name: "nut-build",
+        #[rustfmt::skip]
+        apt: &[
+            "ccache", "time", "git", "perl", "curl", "make", "autoconf", "automake", "libltdl-dev", "libtool",
+            "?libtool-bin", "?valgrind", "?cppcheck", "pkg-config", "gcc", "g++", "?clang",
+            "?libcppunit-dev", "libssl-dev", "libnss3-dev", "augeas-tools", "libaugeas-dev", "?augeas-lenses",
+            "libusb-dev", "libusb-1.0-0-dev", "?libi2c-dev", "libmodbus-dev", "libsnmp-dev", "?libpowerman0-dev",
+            "?libfreeipmi-dev", "?libipmimonitoring-dev", "libavahi-common-dev", "libavahi-core-dev",
+            "libavahi-client-dev", "libneon27-gnutls-dev", "?libgpiod-dev", "?libsystemd-dev", "libgd-dev",
+            "?lua5.1", "bash", "dash", "?ksh", "busybox",
+        ],
+        #[rustfmt::skip]
+        yum: &[
+            "?ccache", "time", "file", "git", "perl", "curl", "make", "autoconf", "automake", "libtool-ltdl-devel",
+            "libtool", "?valgrind", "?cppcheck", "pkgconfig", "gcc", "gcc-c++", "?clang", "?cppunit-devel",
+            "openssl-devel", "nss-devel", "augeas", "augeas-devel", "libusb-devel", "libusbx-devel", "?i2c-tools",
+            "?libmodbus-devel", "net-snmp-devel", "?powerman-devel", "?freeipmi-devel", "avahi-devel", "?neon-devel",
+            "?systemd-devel", "gd-devel", "?lua-devel", "bash", "?dash", "?ksh",
+        ],
+    },
+    Set {
+        name: "nut-docs",
+        apt: &["asciidoc", "source-highlight", "?python3-pygments", "dblatex", "aspell", "aspell-en"],
+        yum: &["asciidoc", "?source-highlight", "?python-pygments", "?dblatex", "aspell", "?aspell-en"],
+    },
+];
+
+/// The packages that `name` stands for in a distribution: those of a set, or itself.
+pub(super) fn unfold(name: &str, distribution: Distribution) -> Vec<String> {
+    let names = SETS.iter().find(|set| set.name == name).map(|set| match distribution {
+        Distribution::CentOS => set.yum,
+        _ => set.apt,
+    });
+    names.map_or_else(|| vec![name.to_owned()], |names| names.iter().map(|name| (*name).to_owned()).collect())
+}

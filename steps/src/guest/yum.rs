@@ -1,0 +1,69 @@
+//! `GuestPackages` in containers whose packages are RPM's: by the container's own yum.
+//!
+//! It could not be exercised where this was written: no mirror of such a distribution was in reach. Which packages are
+//! there is asked of the container's own rpm.
+
+use super::emulate::Guest;
+use super::guest_packages::plain;
+use crate::container::Container;
+use anyhow::{Context, Result};
+use drover_engine::{Access, Check, Cx, Rootfs};
+
+/// What repositories of the distribution's own have to be added by a package before others are found.
+const REPOSITORIES: &str = "epel-release";
+
+/// Whether all of `wanted` are installed; an optional one that yum cannot have does not count once that was tried.
+pub(super) fn check(cx: &Cx, at: &Container, wanted: &[String]) -> Result<Check> {
+    if Rootfs::find(at.rootfs())?.is_none() {
+        return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
+    }
+    let missing = missing(cx, at, wanted)?;
+    Ok(match missing.is_empty() {
+        true => Check::Satisfied,
+        false => Check::needed(format!("not installed in `{}`: {}", at.name, missing.join(", "))),
+    })
+}
+
+/// Those of `wanted` that are not installed, but for optional ones that are known to be lacking.
+fn missing<'a>(cx: &Cx, at: &Container, wanted: &'a [String]) -> Result<Vec<&'a str>> {
+    let known = Rootfs::open(at.rootfs())?.read(LACKING)?.unwrap_or_default();
+    let guest = Guest::new(&at.rootfs());
+    let mut missing = Vec::new();
+    for name in wanted {
+        let name_alone = plain(name);
+        let is_left_out = name_alone != name && known.lines().any(|line| line == name_alone);
+        let asked = cx.probe(&guest.command("/bin/rpm").args(["-q", "--whatprovides", name_alone]))?;
+        if !asked.status.success() && !is_left_out {
+            missing.push(name_alone);
+        }
+    }
+    Ok(missing)
+}
+
+/// Which optional packages yum could not have.
+const LACKING: &str = "/etc/drover-lacking-packages";
+
+/// Installs what is missing: the repositories first, then what must be there at once, then the optional ones one by one.
+pub(super) fn apply(cx: &Cx, at: &Container, wanted: &[String]) -> Result<()> {
+    let guest = Guest::new(&at.rootfs());
+    let yum = || guest.command("/usr/bin/yum").arg("--assumeyes");
+    if cx.run(&yum().args(["install", REPOSITORIES])).is_err() {
+        cx.note(&format!(
+            "`{REPOSITORIES}` cannot be had: packages come from the distribution's own repositories alone"
+        ));
+    }
+    let missing = missing(cx, at, wanted)?;
+    let (optional, needed): (Vec<&str>, Vec<&str>) =
+        missing.into_iter().partition(|name| wanted.contains(&format!("?{name}")));
+    if !needed.is_empty() {
+        cx.run(&yum().arg("install").args(&needed)).context("yum could not install what is needed")?;
+    }
+    let mut lacking = String::new();
+    for name in optional {
+        if !cx.probe(&yum().args(["install", name]))?.status.success() {
+            cx.note(&format!("{name} cannot be had in this release: left out, as it is optional"));
+            lacking += &format!("{name}\n");
+        }
+    }
+    Rootfs::open(at.rootfs())?.write(LACKING, &lacking, Access::root(0o644))
+}
