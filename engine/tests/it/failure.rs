@@ -79,7 +79,7 @@ fn preconditions_are_told_all_at_once_and_before_anything() -> Result<()> {
 
 #[test]
 fn what_one_place_lacks_holds_up_that_place_alone() -> Result<()> {
-    let mut farm = Farm::new()?;
+    let farm = Farm::new()?;
     let (report, seen) = farm.run("host a:host=own-unready after-a:a=own b:host=own after-b:b=own")?;
     assert_eq!(seen.outcomes(), "a failed, after-a blocked by a, after-b changed, b changed, host changed");
     assert_eq!((report.changed, report.failed.len()), (3, 1));
