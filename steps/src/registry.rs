@@ -61,7 +61,7 @@ impl Kind {
 
     /// Whether one place can have many of it, each with a name of its own: [`FarmStep::name`].
     pub fn is_many(&self) -> bool {
-        ["Command", "HostFile", "ToolAlias", "GuestCommand", "GuestFile"].contains(&self.name)
+        ["Command", "EditDomains", "HostFile", "ToolAlias", "GuestCommand", "GuestFile"].contains(&self.name)
     }
 
     /// The entry called `name` in plans.
@@ -155,6 +155,12 @@ pub static KINDS: &[Kind] = &[
         slug: "tool-alias",
         source: include_str!("host/tool_alias.rs"),
         parse: Parse::Host(host::<crate::host::ToolAlias>),
+    },
+    Kind {
+        name: "EditDomains",
+        slug: "edit-domains",
+        source: include_str!("host/edit_domains.rs"),
+        parse: Parse::Host(host::<crate::host::EditDomains>),
     },
     Kind {
         name: "HostFile",
