@@ -23,6 +23,15 @@ pub(super) struct Apt<'a> {
     jail: Jail,
 }
 
+/// Where dpkg keeps what it has not yet written to its status: empty, unless it runs or was killed.
+pub(super) const JOURNAL: &str = "/var/lib/dpkg/updates";
+
+/// Whether dpkg runs or was killed; apt asks the same before it does anything.
+pub(super) fn has_journal() -> Result<bool> {
+    let entries = Path::new(JOURNAL).read_dir().with_context(|| format!("cannot read `{JOURNAL}`"))?;
+    Ok(entries.count() > 0)
+}
+
 /// Which of these packages are wholly installed.
 pub(super) fn installed<'a>(cx: &Cx, names: &[&'a str]) -> Result<BTreeSet<&'a str>> {
     let format = "${db:Status-Abbrev} ${Package} ${binary:Package}\\n";
@@ -73,10 +82,7 @@ impl<'a> Apt<'a> {
     /// Configures what an installation that was killed left unpacked.
     pub(super) fn finish_interrupted(&self) -> Result<()> {
         let audit = self.cx.read(&Cmd::new("dpkg").arg("--audit"))?;
-        let journal = Path::new("/var/lib/dpkg/updates");
-        let mut entries =
-            journal.read_dir().with_context(|| format!("cannot read `{}`", journal.display()))?;
-        if audit.trim().is_empty() && entries.next().is_none() {
+        if audit.trim().is_empty() && !has_journal()? {
             return Ok(());
         }
         self.cx.note("an installation was interrupted: what it left is configured first");

@@ -16,7 +16,8 @@
 //!
 //! One transaction of apt, with what is missing and without recommended packages; what is installed is upgraded
 //! only where something that is missing depends on it, and if nothing is missing apt is not called. Somebody else's lock is waited for. The package lists are fetched only if there are
-//! none, or if they do not lead to a package. What a killed installation left half-done is configured first. Configuration
+//! none, or if they do not lead to a package. What a killed installation left half-done is configured first, also if that is all there
+//! is to do. Configuration
 //! files that you changed stay yours.
 //!
 //! No service starts by itself meanwhile: apt runs in mounts of its own, in which `/usr/sbin/policy-rc.d` forbids it. Your own
@@ -127,13 +128,16 @@ impl FarmStep<Farm> for HostPackages {
         if policy::is_left_behind()? {
             return Ok(Check::needed(format!("a killed installation left {}", policy::PATH)));
         }
+        if apt::has_journal()? {
+            return Ok(Check::needed(format!(
+                "an installation was interrupted: {} is not empty",
+                apt::JOURNAL
+            )));
+        }
         Ok(Check::Satisfied)
     }
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
-        if self.missing(cx)?.is_empty() {
-            return policy::clean_up();
-        }
         let apt = Apt::new(cx)?;
         let installed = apt.finish_interrupted().and_then(|()| {
             let missing = self.missing(cx)?;
