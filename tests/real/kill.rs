@@ -51,8 +51,8 @@ pub(crate) fn kill_after(host: &Host, arguments: &[&str], moment: Duration) -> R
     let mut run = start(host, arguments)?;
     std::thread::sleep(moment);
     if run.is_running()? {
-        // The oldest is the run; the other one watches over it, and is to clean up.
-        host.shell("kill -9 $(pgrep -xo drover)")?;
+        // The oldest is the run, unless it has ended this very moment; the other one watches over it, and is to clean up.
+        host.shell("oldest=$(pgrep -xo drover) && kill -9 $oldest || true")?;
     }
     run.wait()?;
     soon(|| left_nothing(host))
