@@ -204,7 +204,9 @@ mod tests {
 
     /// A shell with a child in a session of its own, both marked, as a daemon that forgot to drop the mark would be.
     fn leave_behind(mark: &str) -> Result<Child> {
-        let script = "setsid sleep 1000 & echo started; wait";
+        // A process in the middle of its exec has no command line.
+        let script =
+            "setsid sleep 1000 & until grep -q ^sleep /proc/$!/cmdline; do :; done; echo started; wait";
         let mut shell =
             Command::new("sh").args(["-c", script]).env(MARK, mark).stdout(Stdio::piped()).spawn()?;
         let mut started = [0; 8];
