@@ -146,31 +146,35 @@ fn kill_marked(is_ours: &dyn Fn(&str) -> bool) -> Result<Vec<Leftover>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        if pid != std::process::id() && kill_if_marked(&entry.path(), pid, is_ours)? {
-            killed.push(Leftover { pid, command: command(&entry.path()) });
+        if pid != std::process::id()
+            && let Some(command) = kill_if_marked(&entry.path(), pid, is_ours)?
+        {
+            killed.push(Leftover { pid, command });
         }
     }
     Ok(killed)
 }
 
-/// The process is held before it is looked at again, so that it cannot be another one when the signal comes.
-fn kill_if_marked(proc: &Path, pid: u32, is_ours: &dyn Fn(&str) -> bool) -> Result<bool> {
+/// The process is held before it is looked at again, so that it cannot be another one when the signal comes. Returns its
+/// command line, which it has no more once it is dead; `None` if it was not to be killed, or has ended by itself.
+fn kill_if_marked(proc: &Path, pid: u32, is_ours: &dyn Fn(&str) -> bool) -> Result<Option<String>> {
     let is_marked = || anyhow::Ok(mark_of(proc)?.is_some_and(|mark| is_ours(&mark)));
     if !is_marked()? {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
     let held = match pidfd_open(number, PidfdFlags::empty()) {
         Ok(held) => held,
-        Err(Errno::SRCH) => return Ok(false),
+        Err(Errno::SRCH) => return Ok(None),
         Err(errno) => return Err(errno).with_context(|| format!("cannot get hold of process {pid}")),
     };
     if !is_marked()? {
-        return Ok(false);
+        return Ok(None);
     }
+    let command = command(proc);
     match pidfd_send_signal(held, Signal::KILL) {
-        Ok(()) => Ok(true),
-        Err(Errno::SRCH) => Ok(false),
+        Ok(()) => Ok(Some(command)),
+        Err(Errno::SRCH) => Ok(None),
         Err(errno) => Err(errno).with_context(|| format!("cannot kill process {pid}")),
     }
 }
