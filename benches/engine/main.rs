@@ -70,7 +70,9 @@ fn compare() -> Result<()> {
 /// A host with ninja.
 fn host() -> Result<Host> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
-    let contents = Contents { host: &["ninja-build"], guest: &[], architectures: &[] };
+    // A mirror has indexes for architectures, and the package of its keys, only by what its empty systems have.
+    let contents =
+        Contents { host: &["ninja-build"], guest: &["debian-archive-keyring"], architectures: &["amd64"] };
     let mirror = Mirror::prepare(&ground, &contents)?;
     let options = HostOptions::new().installing_from(&mirror).show(std::env::current_exe()?, BENCH);
     let host = Host::boot(&ground, "engine-bench", options)?;
