@@ -56,7 +56,7 @@ impl<'a> HostsBlock<'a> {
         line.split_whitespace().next()
     }
 
-    /// The text with `name` at `address`.
+    /// The text with `name` at `address`: our lines in the order of their names, whichever came first.
     pub(crate) fn with(&self, name: &str, address: Ipv4Addr) -> String {
         let line = format!("{address} {name}");
         let mut ours: Vec<&str> = self.ours.clone();
@@ -64,6 +64,7 @@ impl<'a> HostsBlock<'a> {
             Some(index) => ours[index] = &line,
             None => ours.push(&line),
         }
+        ours.sort_by_key(|line| names(line).next());
         let gap = if self.before.is_empty() || self.before.ends_with('\n') { "" } else { "\n" };
         format!("{}{gap}{BEGIN}\n{}\n{END}\n{}", self.before, ours.join("\n"), self.after)
     }
@@ -95,6 +96,7 @@ mod tests {
         let later = format!("{one}10.9.9.9 later\n");
         let two = with(&later, "b", 6);
         assert_eq!(two, format!("{theirs}{BEGIN}\n10.0.3.5 a\n10.0.3.6 b\n{END}\n10.9.9.9 later\n"));
+        assert_eq!(with(&with(theirs, "b", 6), "a", 5), with(&one, "b", 6), "whichever came first");
         assert_eq!(with(&two, "a", 7), two.replace("10.0.3.5", "10.0.3.7"));
         assert_eq!(with(&two, "a", 5), two);
     }
