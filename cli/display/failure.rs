@@ -58,6 +58,7 @@ fn phase(phase: Phase) -> &'static str {
         Phase::Check => "while finding out whether it is done",
         Phase::Apply => "while doing it",
         Phase::Verify => "done, but not proved",
+        Phase::Undo => "while undoing it",
     }
 }
 

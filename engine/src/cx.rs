@@ -6,7 +6,7 @@ use crate::attempt_log::AttemptLog;
 use crate::daemon;
 use crate::lines::{Line, Lines, Tail};
 use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
-use crate::{Cmd, CommandError, Interrupt, Interrupted, Output};
+use crate::{Cmd, CommandError, HostFile, Interrupt, Interrupted, Output};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -44,6 +44,8 @@ pub struct Scope {
     pub deadline: Instant,
     /// Where [`Cx::cache`] leads: `STATE/cache`.
     pub cache: PathBuf,
+    /// Where [`Cx::remember`] keeps what the node's undo has to know; nowhere for somebody who only looks.
+    pub memory: Option<PathBuf>,
     /// The value of the environment variable [`MARK`] of every process started for the run, by which whatever a killed
     /// run left behind is found.
     pub mark: String,
@@ -74,6 +76,7 @@ impl Cx {
             reporter: Arc::new(Nobody),
             deadline: Instant::now() + Duration::from_secs(3600),
             cache: PathBuf::new(),
+            memory: None,
             mark: "look".to_owned(),
         })
     }
@@ -190,6 +193,24 @@ impl Cx {
     /// `STATE/cache/NAME`. It may not exist yet.
     pub fn cache(&self, name: &str) -> PathBuf {
         self.scope.cache.join(name)
+    }
+
+    /// Keeps `text` under `name` until the node is undone, durably: what its undo has to know and the world will not
+    /// tell any more. To be called before the change that it is about.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember(&self, name: &str, text: &str) -> Result<()> {
+        let memory = self.scope.memory.as_ref().context("who only looks has nothing to remember")?;
+        HostFile::new(memory.join(name)).mode(0o600).write(text)
+    }
+
+    /// What was kept under `name`, if anything was.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn remembered(&self, name: &str) -> Result<Option<String>> {
+        self.scope.memory.as_ref().map_or(Ok(None), |memory| HostFile::new(memory.join(name)).read())
     }
 
     /// How long the attempt may take. That it was stopped after so long is what is told, not how long its processes then

@@ -43,8 +43,10 @@ mod run_step;
 mod schedule;
 mod select;
 mod step;
+mod takeback;
 #[cfg(test)]
 mod toy;
+mod undo;
 mod whole;
 
 pub use check::Check;
@@ -68,3 +70,5 @@ pub use run_step::Retries;
 pub use schedule::Limits;
 pub use select::{NothingSelected, Selection};
 pub use step::Step;
+pub use takeback::{Kept, Takeback, strangers, takebacks, undo};
+pub use undo::{Action, Undo};

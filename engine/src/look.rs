@@ -74,6 +74,7 @@ impl Look {
             reporter: Arc::new(Nobody),
             deadline: Instant::now() + patience,
             cache: self.cache.clone(),
+            memory: None,
             mark: self.mark.clone(),
         })
     }

@@ -30,6 +30,10 @@ pub struct Report {
     pub changed: usize,
     /// How many were recorded as done, found undone, and done again.
     pub drifted: usize,
+    /// How many were taken back,
+    pub undone: usize,
+    /// and how many but for what has to stay.
+    pub kept: usize,
     /// How often something was tried again.
     pub retries: usize,
     /// What failed, and why.
@@ -95,6 +99,8 @@ impl Report {
             Outcome::Adopted => self.adopted += 1,
             Outcome::Changed => self.changed += 1,
             Outcome::Drifted => self.drifted += 1,
+            Outcome::Undone => self.undone += 1,
+            Outcome::Kept => self.kept += 1,
             Outcome::Interrupted => self.interrupted.push(node.clone()),
             Outcome::Failed { failure } => {
                 self.failed.push(Failed { node: node.clone(), failure: (**failure).clone() });
@@ -103,9 +109,9 @@ impl Report {
         }
     }
 
-    /// How many nodes are done, whoever did it.
+    /// How many nodes are done, whoever did it, or undone, if that was what was wanted.
     pub fn done(&self) -> usize {
-        self.unchanged + self.adopted + self.changed + self.drifted
+        self.unchanged + self.adopted + self.changed + self.drifted + self.undone + self.kept
     }
 
     /// How many nodes were neither done nor failed nor given up: the run has not come to them, or not to their end.

@@ -71,34 +71,48 @@ pub struct Options {
 /// [`crate::Step::is_local`] fail their nodes alone. Else when the journal cannot be
 /// written: running steps have then been stopped as by a second interrupt, and the next run continues them.
 pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) -> Result<Report> {
-    let options = work.options;
+    guarded(work, journal, observer, |mark, journal, observer| {
+        let pool = pool(work.options.limits.jobs)?;
+        let look = Look {
+            interrupt: work.options.interrupt.clone(),
+            cache: work.state.cache(),
+            mark: mark.clone(),
+            diagnose: work.options.diagnose,
+        };
+        let complaints = pool.install(|| look.preconditions(work.graph, work.selected));
+        if are_fatal(work, &complaints) {
+            return Err(Unmet(complaints).into());
+        }
+        let unmet = complaints.into_iter();
+        let unmet = unmet.filter_map(|it| Some((work.graph.find(it.id.as_str())?, it.failure))).collect();
+        within(&pool, work, Shared { mark, unmet }, journal, observer)
+    })
+}
+
+/// Does something under a guardian, after what a killed run left running was killed. It is told the mark of what it
+/// starts.
+pub(crate) fn guarded<T>(
+    work: &Work<'_>,
+    journal: &mut Journal,
+    observer: &mut dyn Observer,
+    act: impl FnOnce(String, &mut Journal, &mut dyn Observer) -> Result<T>,
+) -> Result<T> {
     let family = guardian::family(work.state)?;
     if journal.was_killed() {
         observer.swept(&guardian::sweep(&family)?);
     }
     let mark = guardian::mark(&family);
-    let guardian = Guardian::start(&options.guardian, &mark)?;
-    let pool = pool(options.limits.jobs)?;
-    let look = Look {
-        interrupt: options.interrupt.clone(),
-        cache: work.state.cache(),
-        mark: mark.clone(),
-        diagnose: options.diagnose,
-    };
-    let complaints = pool.install(|| look.preconditions(work.graph, work.selected));
-    if are_fatal(work, &complaints) {
-        guardian.dismiss()?;
-        return Err(Unmet(complaints).into());
-    }
-    let unmet = complaints.into_iter();
-    let unmet = unmet.filter_map(|it| Some((work.graph.find(it.id.as_str())?, it.failure))).collect();
-    let report = within(&pool, work, Shared { mark, unmet }, journal, observer);
+    let guardian = Guardian::start(&work.options.guardian, &mark)?;
+    let done = act(mark, journal, observer);
     // Whatever was killed may have left something that was out of reach: that is what the guardian is for.
-    let unhurt = report.is_ok() && !options.interrupt.stops_commands();
-    let gone = if unhurt { guardian.dismiss() } else { guardian.avenge() };
-    let report = report?;
+    let ended = done.as_ref().map_or_else(|error| error.is::<Unmet>(), |_| true);
+    let gone = match ended && !work.options.interrupt.stops_commands() {
+        true => guardian.dismiss(),
+        false => guardian.avenge(),
+    };
+    let done = done?;
     gone?;
-    Ok(report)
+    Ok(done)
 }
 
 /// Whether nothing is to be begun: something that all depends on is missing, or nothing would be left but what serves

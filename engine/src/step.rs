@@ -1,8 +1,8 @@
-//! The step: a typed unit of work, in four parts.
+//! The step: a typed unit of work, in four parts, and the way back.
 //!
 //! It does not know when it runs nor what runs beside it.
 
-use crate::{Check, Claim, Cx, Need, Resource};
+use crate::{Check, Claim, Cx, Need, Resource, Undo};
 use anyhow::{Result, bail};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -74,5 +74,28 @@ pub trait Step: Debug + Send + Sync {
             Check::Satisfied => Ok(()),
             Check::Needed { reason, .. } => bail!("done, and yet {reason}"),
         }
+    }
+
+    /// What takes away with itself all that this step made: the provider of this resource, when undoing that takes away
+    /// the [whole](Undo::whole). A container's root file system, for a step that edits it. Whoever was there before stays,
+    /// and then `undo` is asked.
+    fn goes_with(&self) -> Option<Resource> {
+        None
+    }
+
+    /// How what this step made is taken back, as the world is now. Reads only: the actions change it. Asked of nodes only
+    /// that are recorded as made by us; and again, after the actions, when there must be none left.
+    ///
+    /// What the world will not tell by then has to be [remembered](Cx::remember) in `apply`, before the change. In short:
+    /// - it made something: `cx.remember(NAME, "")` in `apply` if that was not there; here, if it is remembered and still
+    ///   there, `Undo::default().act("remove it", ...)`;
+    /// - somebody else may need it by now: [`Undo::act_if`], which may answer why it stays;
+    /// - it leaves nothing: `Undo::default()`;
+    /// - it cannot know: [`Undo::keep`], and why. That is also what a step says that does not say anything here.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn undo<'a>(&'a self, _cx: &Cx) -> Result<Undo<'a>> {
+        Ok(Undo::default().keep("what it changed stays: it has no undo"))
     }
 }

@@ -28,10 +28,13 @@ const UNFIT: &[(u32, &str)] = &[
     (0x786f_4256, "a VirtualBox share"),
 ];
 
+/// The logs of how many runs are kept: runs that change nothing write none, so that is a long time.
+pub const KEPT_LOGS: usize = 50;
+
 /// A state directory.
 ///
 /// `drover.lock`, `journal/`, `journal.high`, `runs/NNNN/events.jsonl`, `runs/NNNN/logs/PLACE/STEP/ATTEMPT.log`,
-/// `cache/`. Only its owner can read what stands in it, but for the cache, which apt reads as a user of its own.
+/// `memory/PLACE/STEP/`, `cache/`. Only its owner can read what stands in it, but for the cache, which apt reads as a user of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
     root: PathBuf,
@@ -66,6 +69,7 @@ impl StateDir {
         refuse_unfit(&root)?;
         make(&root, 0o711)?;
         make(&root.join("runs"), 0o700)?;
+        make(&root.join("memory"), 0o700)?;
         make(&root.join("cache"), 0o755)?;
         Ok(Self { root })
     }
@@ -89,6 +93,26 @@ impl StateDir {
     /// For downloads and other things that can be made again.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// What a node has to know to be undone one day: what was there before it changed something.
+    pub fn memory(&self, node: &NodeId) -> PathBuf {
+        let parts = node.as_str().split('/').map(|part| PathBuf::from(&*file_name(part)));
+        parts.fold(self.root.join("memory"), |path, part| path.join(part))
+    }
+
+    /// Forgets what a node had to know to be undone: it is.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn forget(&self, node: &NodeId) -> Result<()> {
+        let memory = self.memory(node);
+        match std::fs::remove_dir_all(&memory) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("`{}` cannot be removed", memory.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What one run left.
@@ -136,6 +160,19 @@ impl StateDir {
         }
         runs.sort_unstable();
         Ok(runs)
+    }
+
+    /// Removes the logs of old runs: those of the last [`KEPT_LOGS`] runs that wrote any stay. What happened in a run, its
+    /// events, stays for ever: that is small, and what is left should the journal be lost.
+    pub(crate) fn prune_logs(&self) -> Result<()> {
+        let logs = self.runs()?.into_iter().map(|run| self.run(run).join("logs"));
+        let logs: Vec<_> = logs.filter(|logs| logs.is_dir()).collect();
+        let old = logs.len().saturating_sub(KEPT_LOGS);
+        for logs in &logs[..old] {
+            std::fs::remove_dir_all(logs)
+                .with_context(|| format!("`{}` cannot be removed", logs.display()))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
@@ -221,6 +258,27 @@ mod tests {
         // proc is no disk either, but its number proves that the right field is read.
         assert_eq!(magic(Path::new("/proc/self/nothing/here"))?, 0x9fa0);
         assert!(UNFIT.iter().any(|(number, _)| *number == rustix::fs::NFS_SUPER_MAGIC as u32));
+        Ok(())
+    }
+
+    #[test]
+    fn only_logs_of_old_runs_are_removed() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(scratch.path())?;
+        let node = NodeId::new("host", "bridge");
+        for run in 1..=KEPT_LOGS as u32 + 3 {
+            std::fs::create_dir_all(dir.run(RunId(run)))?;
+            std::fs::write(dir.events(RunId(run)), "")?;
+            // The second wrote no logs: it does not count.
+            if run != 2 {
+                std::fs::create_dir_all(dir.logs(RunId(run), &node))?;
+                std::fs::write(dir.log(RunId(run), &node, 1), "")?;
+            }
+        }
+        dir.prune_logs()?;
+        let has_log = |run| dir.log(RunId(run), &node, 1).exists();
+        assert_eq!((1..=6).map(has_log).collect::<Vec<_>>(), [false, false, false, true, true, true]);
+        assert!((1..=KEPT_LOGS as u32 + 3).all(|run| dir.events(RunId(run)).exists()));
         Ok(())
     }
 

@@ -124,6 +124,10 @@ pub enum Outcome {
         /// Why. Boxed: it is large, and rare.
         failure: Box<Failure>,
     },
+    /// What it had made was taken back.
+    Undone,
+    /// What it had made was taken back, but for what has to stay, and that is still recorded as its.
+    Kept,
     /// It was not tried, because something it needs has failed.
     Blocked {
         /// What failed.
@@ -146,6 +150,8 @@ impl Outcome {
             Self::Drifted => "drifted",
             Self::Interrupted => "interrupted",
             Self::Failed { .. } => "failed",
+            Self::Undone => "undone",
+            Self::Kept => "kept",
             Self::Blocked { .. } => "blocked",
         }
     }

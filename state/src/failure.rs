@@ -17,6 +17,8 @@ pub enum Phase {
     Apply,
     /// Proving it.
     Verify,
+    /// Taking it back.
+    Undo,
 }
 
 /// Why a step failed, in enough words to go on from.

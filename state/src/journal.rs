@@ -29,7 +29,10 @@ impl Journal {
     /// # Errors
     /// When it cannot be read or written, or was written by a newer Drover.
     pub fn open(dir: &StateDir, lock: Lock) -> Result<(Self, Vec<String>)> {
-        let recovered = recovery::open(dir)?;
+        let mut recovered = recovery::open(dir)?;
+        if let Err(error) = dir.prune_logs() {
+            recovered.notes.push(format!("logs of old runs stay: {error:#}"));
+        }
         let journal = Self {
             dir: dir.clone(),
             nodes: recovered.nodes,

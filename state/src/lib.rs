@@ -20,7 +20,7 @@ mod recovery;
 mod status;
 mod store;
 
-pub use directory::StateDir;
+pub use directory::{KEPT_LOGS, StateDir};
 pub use event::{Event, EventKind, Outcome, RunId};
 pub use event_file::EventReader;
 pub use failure::{Failure, Phase, Remedy};

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
 /// The version of what stands in the journal. Older ones are read, newer ones refused.
-pub(crate) const SCHEMA: u16 = 1;
+pub(crate) const SCHEMA: u16 = 2;
 
 /// What the journal remembers of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct NodeRecord {
     pub fingerprint: Option<u64>,
     /// The run that last changed this record. Being found unchanged does not.
     pub run: RunId,
-    /// How often it was started, over all runs.
+    /// How often it was started, over all runs since it was last undone. Not at all: what is there is somebody else's.
     pub attempts: u32,
     /// How long it took when it was last done, check and all, in milliseconds.
     pub millis: Option<u64>,
@@ -62,6 +62,10 @@ impl NodeRecord {
                     new.millis = Some(*millis);
                 }
             }
+            EventKind::Finished { outcome: Outcome::Undone, .. } => {
+                // How long it takes is still worth knowing; what was made is made no more.
+                (new.attempts, new.fingerprint) = (0, None);
+            }
             _ => {}
         }
         if old == Some(&new) || (old.is_none() && next == Status::Unknown) {
@@ -69,6 +73,11 @@ impl NodeRecord {
         }
         (new.run, new.at) = (event.run, event.at);
         Ok(Some(new))
+    }
+
+    /// Whether we made what is there, or at least began to.
+    pub fn is_made(&self) -> bool {
+        self.attempts > 0
     }
 
     fn unknown(event: &Event) -> Self {
@@ -216,6 +225,12 @@ mod tests {
         let other =
             NodeRecord::after(Some(&done), &unchanged, Some(6))?.expect("a new fingerprint is recorded");
         assert_eq!((other.run, other.fingerprint), (RunId(2), Some(6)));
+        let undone = event(3, finished(Outcome::Undone));
+        let undone = NodeRecord::after(Some(&done), &undone, Some(5))?.expect("an undoing is recorded");
+        assert_eq!((undone.status, undone.is_made(), undone.millis), (Status::Unknown, false, Some(12)));
+        let kept = NodeRecord::after(Some(&done), &event(3, finished(Outcome::Kept)), Some(5))?;
+        let kept = kept.expect("that something stays is recorded");
+        assert_eq!((kept.status, kept.is_made()), (Status::Unknown, true));
         let blocked = event(2, finished(Outcome::Blocked { by: "host/x".into() }));
         assert_eq!(NodeRecord::after(None, &blocked, Some(6))?, None);
         assert!(NodeRecord::after(None, &event(1, finished(Outcome::Changed)), Some(5)).is_err());

@@ -42,6 +42,7 @@ impl Status {
         Ok(match (self, outcome) {
             (_, Outcome::Unchanged | Outcome::Adopted) => Self::Done,
             (Self::Started, Outcome::Changed | Outcome::Drifted) => Self::Done,
+            (_, Outcome::Undone | Outcome::Kept) => Self::Unknown,
             // A failed check or precondition comes before any start.
             (_, Outcome::Failed { .. }) => Self::Failed,
             (_, Outcome::Interrupted) => Self::Interrupted,

@@ -133,7 +133,7 @@ impl Store {
                 self.path.display()
             );
         }
-        if schema == 0 {
+        if schema < u64::from(SCHEMA) {
             let schema = seal(&u64::from(SCHEMA).to_le_bytes());
             self.meta.insert("schema", schema).map_err(|error| explain(error, &self.path))?;
         }
@@ -233,10 +233,10 @@ mod tests {
         let scratch = tempfile::tempdir()?;
         let dir = StateDir::open(scratch.path())?;
         let store = Store::open(&dir)?.store;
-        store.meta.insert("schema", seal(&2u64.to_le_bytes()))?;
+        store.meta.insert("schema", seal(&3u64.to_le_bytes()))?;
         drop(store);
         let Err(error) = Store::open(&dir) else { bail!("it was opened") };
-        assert!(error.to_string().contains("newer drover (schema 2"), "{error:#}");
+        assert!(error.to_string().contains("newer drover (schema 3"), "{error:#}");
         assert!(!error.is::<damage::Damaged>());
         Ok(())
     }

@@ -58,6 +58,7 @@ impl World {
             reporter: Arc::new(Silent),
             deadline: Instant::now() + Duration::from_secs(60),
             cache: place.path().join("cache"),
+            memory: Some(place.path().join("memory")),
             mark: "test".to_owned(),
         };
         Self { cx: Cx::new(scope), at, place }

@@ -59,6 +59,7 @@ impl World {
             reporter: Arc::new(Silent),
             deadline: Instant::now() + Duration::from_secs(60),
             cache: path("cache"),
+            memory: Some(path("memory")),
             mark: "test".to_owned(),
         };
         Ok(Self { cx: Cx::new(scope), at, place })

@@ -102,6 +102,7 @@ impl Worker<'_> {
             reporter: Arc::new(Voice { inbox: Arc::clone(&self.inbox), node }),
             deadline: Instant::now() + self.node(node).step.timeout(),
             cache: self.work.state.cache(),
+            memory: Some(self.work.state.memory(&self.node(node).id)),
             mark: self.mark.clone(),
         })
     }

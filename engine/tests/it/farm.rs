@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{
     Check, Cmd, Cx, Graph, Interrupt, Leftover, Limits, Need, Node, Observer, Options, Report, Resource,
-    Retries, Selection, Step, Work, run,
+    Retries, Selection, Step, Undo, Work, run,
 };
 use drover_state::{Event, EventKind, Failure, Journal, Lock, NodeId, Outcome, Remedy, StateDir};
 use std::collections::BTreeMap;
@@ -101,6 +101,23 @@ impl Step for Toy {
             "busy" => self.shell(cx, "echo mirror is busy; exit 100"),
             _ => self.shell(cx, &self.write()),
         }
+    }
+
+    fn goes_with(&self) -> Option<Resource> {
+        self.manner.strip_prefix("with-").map(|carrier| Resource::new("file", carrier))
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx) -> Result<Undo<'a>> {
+        if !self.path().exists() {
+            return Ok(Undo::default().keep(format!("the name {} stays", self.name)));
+        }
+        let undo = Undo::default().act_if(format!("remove {}", self.name), |cx| match self.manner.as_str() {
+            "stuck" => self.shell(cx, "echo cannot; exit 4").map(|()| None),
+            "needed" => Ok(Some("somebody needs it".to_owned())),
+            "undead" => Ok(None),
+            _ => self.shell(cx, &format!("rm {}", self.name)).map(|()| None),
+        });
+        Ok(if self.manner == "whole" { undo.whole() } else { undo })
     }
 }
 
@@ -245,6 +262,25 @@ impl Farm {
         let selected = selection.of(&graph)?;
         let work = Work { graph: &graph, selected: &selected, state: &state, options: &options };
         run(&work, &mut self.journal()?, observer)
+    }
+
+    /// Undoes the plan; answers what stays, too.
+    pub(crate) fn undo(&self, plan: &str) -> Result<(Report, Seen<'static>, Vec<String>)> {
+        let (graph, state, options) = (self.graph(plan)?, self.state()?, self.options());
+        let selected = Selection { only: self.only.clone(), ..Selection::default() }.of(&graph)?;
+        let work = Work { graph: &graph, selected: &selected, state: &state, options: &options };
+        let mut seen = Seen::default();
+        let (report, kept) = drover_engine::undo(&work, &mut self.journal()?, &mut seen)?;
+        Ok((report, seen, kept.into_iter().map(|(node, what)| format!("{node}: {what}")).collect()))
+    }
+
+    /// What undoing the plan would do, a word a node.
+    pub(crate) fn would_undo(&self, plan: &str) -> Result<Vec<String>> {
+        let (graph, state, options) = (self.graph(plan)?, self.state()?, self.options());
+        let selected = Selection::default().of(&graph)?;
+        let work = Work { graph: &graph, selected: &selected, state: &state, options: &options };
+        let told = drover_engine::takebacks(&work, &self.journal()?);
+        Ok(told.into_iter().map(|it| format!("{}: {}", it.id, it.does.join(", "))).collect())
     }
 
     fn options(&self) -> Options {

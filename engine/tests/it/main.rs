@@ -6,3 +6,4 @@ mod guardian;
 mod interrupt;
 mod preview;
 mod resume;
+mod undo;

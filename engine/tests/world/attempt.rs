@@ -38,6 +38,7 @@ impl Attempt {
             reporter: lines.clone(),
             deadline: Instant::now() + timeout,
             cache: dir.path().join("cache"),
+            memory: None,
             mark: format!("commands-{}", std::process::id()),
         });
         Ok(Self { dir, lines, interrupt, cx })
