@@ -80,6 +80,13 @@ impl DnsmasqHosts {
         others.find(|line| line.addresses.contains(&address)).map(|line| line.text.trim())
     }
 
+    /// The text without the line of `name` that has the form that we write; `None` if there is no such line.
+    pub fn without(&self, name: &str) -> Option<String> {
+        let is_ours = |text: &str| Line::read(text).is_some_and(|line| line.is_plain(name));
+        let lines = self.text.split_inclusive('\n');
+        self.text.lines().any(is_ours).then(|| lines.filter(|line| !is_ours(line)).collect())
+    }
+
     /// The file with `name` at `address`: its own line replaced, or one added at the end.
     ///
     /// # Errors
@@ -126,6 +133,14 @@ mod tests {
             DnsmasqHosts::new("x,10.0.3.2").with("a", address(5)).expect("added").text(),
             "x,10.0.3.2\na,10.0.3.5\n"
         );
+    }
+
+    #[test]
+    fn only_a_line_of_our_form_is_taken_out() {
+        let file = DnsmasqHosts::new(FOREIGN).with("a", address(5)).expect("added");
+        assert_eq!(file.without("a").as_deref(), Some(FOREIGN));
+        assert_eq!(file.without("printer"), None);
+        assert_eq!(file.without("scanner"), None);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! Every edit reads the definition that the next start will use (`--inactive`), changes what it is about, leaves what
 //! others added, and defines it again. It does not know what the edits are.
 
+mod undo;
+
+pub use undo::{define_ours, names_to_undo, state_to_undo, undo_edit};
+
 use crate::container::Container;
 use crate::program;
 use anyhow::{Context, Result, bail};
@@ -153,10 +157,11 @@ pub fn check_edit(cx: &Cx, at: &Container, edit: Edit<'_>) -> Result<Check> {
 /// When the domain is not defined, or libvirt refuses the new definition.
 pub fn apply_edit(cx: &Cx, at: &Container, validation: Validation, edit: Edit<'_>) -> Result<()> {
     let mut definition = find(cx, &at.name)?.required()?;
+    let before = text(&definition)?;
     if edit(&mut definition)?.is_none() {
         return Ok(());
     }
-    define(cx, &definition, validation)?;
+    define_ours(cx, &at.name, before, &definition, validation)?;
     if matches!(state(cx, &at.name)?, Lookup::Found(state) if state == "running") {
         cx.note(&format!("`{}` runs, and will see this when it is started the next time", at.name));
     }

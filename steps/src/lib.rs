@@ -21,6 +21,7 @@ pub mod guest;
 pub mod herd;
 pub mod host;
 pub mod mirror;
+pub mod ours;
 pub mod package_index;
 pub mod plan;
 pub mod program;

@@ -2,7 +2,8 @@
 //!
 //! It does not know what the services are for.
 
-use drover_engine::Cmd;
+use anyhow::{Result, bail};
+use drover_engine::{Check, Cmd, Cx, Undo};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,49 @@ impl fmt::Display for Starter {
 /// Whether systemd is the host's first process, as sd_booted(3) finds out.
 pub fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
+}
+
+/// Remembered of a unit that was not started at boot before.
+const ENABLED: &str = "enabled";
+
+/// Whether systemd, where it runs, starts the unit at boot. One that is there for others, or made as they need it, counts.
+///
+/// # Errors
+/// When systemd cannot be asked.
+pub fn check_enabled(cx: &Cx, unit: &str) -> Result<Check> {
+    if !systemd_runs() {
+        return Ok(Check::Satisfied);
+    }
+    let answer = cx.probe(&Cmd::new("systemctl").args(["is-enabled", unit]))?;
+    Ok(match answer.stdout.trim() {
+        "disabled" => Check::needed(format!("systemd does not start {unit} at boot")),
+        "masked" => bail!("{unit} is masked, so that systemd never starts it: `systemctl unmask {unit}`"),
+        _ => Check::Satisfied,
+    })
+}
+
+/// Lets systemd, where it runs, start the unit at boot.
+///
+/// # Errors
+/// When it cannot be.
+pub fn enable(cx: &Cx, unit: &str) -> Result<()> {
+    if check_enabled(cx, unit)?.is_satisfied() {
+        return Ok(());
+    }
+    cx.remember(ENABLED, unit)?;
+    cx.run(&Cmd::new("systemctl").args(["enable", unit]))
+}
+
+/// How it is undone that systemd starts the unit at boot.
+///
+/// # Errors
+/// When systemd cannot be asked.
+pub fn undo_enable<'a>(cx: &Cx, unit: &'a str) -> Result<Undo<'a>> {
+    if cx.remembered(ENABLED)?.is_none() || !systemd_runs() || !check_enabled(cx, unit)?.is_satisfied() {
+        return Ok(Undo::default());
+    }
+    let what = format!("let systemd start {unit} at boot no more");
+    Ok(Undo::default().act(what, move |cx| cx.run(&Cmd::new("systemctl").args(["disable", unit]))))
 }
 
 /// A call of `program` that leaves a daemon behind: without the run's mark, by which what a killed run left is ended.

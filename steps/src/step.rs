@@ -3,7 +3,7 @@
 //! The plan says `DefineDomain(memory: "1 GiB")` once; each container makes a node of it.
 
 use anyhow::{Result, bail};
-use drover_engine::{Check, Claim, Cx, Need, Resource, Step};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Step, Undo};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,29 @@ pub trait FarmStep<P>: Debug + Send + Sync {
             Check::Needed { reason, .. } => bail!("done, and yet {reason}"),
         }
     }
+
+    /// What takes away with itself all that this step made. See [`Step::goes_with`]: the container's `ROOTFS`, for a step
+    /// that edits that; its `DOMAIN`, for one that edits the definition.
+    fn goes_with(&self, _at: &P) -> Option<Resource> {
+        None
+    }
+
+    /// How what this step made is taken back. See [`Step::undo`]. For what steps do most, it is one line:
+    /// - a text file of the host, written by [`ours::write`](crate::ours::write): [`ours::undo`](crate::ours::undo);
+    /// - one in a container, by [`ours::write_inside`](crate::ours::write_inside):
+    ///   [`ours::undo_inside`](crate::ours::undo_inside);
+    /// - a domain's definition, by [`domain::apply_edit`](crate::domain::apply_edit):
+    ///   [`domain::undo_edit`](crate::domain::undo_edit);
+    /// - directories, by [`ours::make_directories`](crate::ours::make_directories):
+    ///   [`ours::undo_directories`](crate::ours::undo_directories).
+    ///
+    /// Several of them are joined by [`Undo::and`].
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn undo<'a>(&'a self, _cx: &Cx, _at: &'a P) -> Result<Undo<'a>> {
+        Ok(Undo::default().keep("what it changed stays: it has no undo"))
+    }
 }
 
 /// A step of the plan, placed.
@@ -155,5 +178,13 @@ impl<P: Debug + Send + Sync> Step for Placed<P> {
 
     fn verify(&self, cx: &Cx) -> Result<()> {
         self.step.verify(cx, &self.at)
+    }
+
+    fn goes_with(&self) -> Option<Resource> {
+        self.step.goes_with(&self.at)
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx) -> Result<Undo<'a>> {
+        self.step.undo(cx, &self.at)
     }
 }

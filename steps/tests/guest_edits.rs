@@ -167,6 +167,50 @@ fn needed_then_applied_then_satisfied_and_nothing_more() {
     assert!(read("etc/ssh/sshd_config").find("AcceptEnv *") < read("etc/ssh/sshd_config").find("Match"));
 }
 
+/// The texts of a tree's files, with their modes and owners.
+fn files(root: &Path) -> BTreeMap<PathBuf, String> {
+    let whole = snapshot(root).into_iter().filter(|(path, _)| path.is_file());
+    whole
+        .map(|(path, _)| {
+            let meta = fs::metadata(&path).expect("it is there");
+            let text = fs::read_to_string(&path).expect("text");
+            (path, format!("{:o} {}:{} {text}", meta.mode(), meta.uid(), meta.gid()))
+        })
+        .collect()
+}
+
+#[test]
+fn what_was_edited_is_taken_back_and_what_others_wrote_stays() {
+    for text in EDITS {
+        let world = World::honest();
+        if text != EDITS[0] {
+            world.apply(EDITS[0]).expect("there is the account");
+        }
+        let before = files(&world.at.rootfs());
+        let step = step_called(text);
+        step.apply(&world.cx, &world.at).expect("applied");
+        assert_ne!(files(&world.at.rootfs()), before, "{text}");
+        let undo = || {
+            let actions = step.undo(&world.cx, &world.at).expect("it can be told").actions;
+            actions.into_iter().map(|it| it.take(&world.cx).expect("undone")).collect::<Vec<_>>().len()
+        };
+        assert!(undo() > 0, "{text}");
+        assert_eq!(files(&world.at.rootfs()), before, "{text}");
+        assert_eq!(undo(), 0, "{text}: a second time");
+    }
+    let world = World::honest();
+    let step = step_called("SshdAcceptEnv");
+    step.apply(&world.cx, &world.at).expect("applied");
+    let ours = fs::read_to_string(world.path("etc/ssh/sshd_config")).expect("there");
+    world.write("etc/ssh/sshd_config", &format!("Port 2222\n{ours}# theirs\n"));
+    for action in step.undo(&world.cx, &world.at).expect("it can be told").actions {
+        action.take(&world.cx).expect("undone");
+    }
+    let left = fs::read_to_string(world.path("etc/ssh/sshd_config")).expect("there");
+    assert!(left.starts_with("Port 2222\n") && left.ends_with("# theirs\n"), "{left}");
+    assert!(!left.contains("AcceptEnv *"), "{left}");
+}
+
 #[test]
 fn nothing_there_is_needed_and_no_error() {
     let world = World::new();

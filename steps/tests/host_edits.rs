@@ -1,6 +1,6 @@
 //! The steps that edit the host where a plan says, on real trees: `HostFile`, `Command`, `RelocateCache`, `RelocateHome`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Cx, Interrupt, Reporter, Scope};
 use drover_steps::farm::{Account, Farm, PlanDirectory};
 use drover_steps::registry::{Kind, Parse};
@@ -117,6 +117,75 @@ fn needed_then_applied_then_satisfied_and_nothing_more() -> Result<()> {
     assert_eq!(fs::read_link(world.path("var/cache/lxc"))?, PathBuf::from("../../srv/cache-lxc"));
     assert_eq!(fs::read_to_string(world.path("var/cache/lxc/debian/x"))?, "base\n");
     assert_eq!(fs::read_to_string(world.path("srv/home-nobody-at-all/.ssh/id"))?, "key\n");
+    Ok(())
+}
+
+impl World {
+    /// Takes back what the step did; answers what stays.
+    fn undo(&self, step: &dyn FarmStep<Farm>) -> Result<Vec<String>> {
+        for action in step.undo(&self.cx, &self.at)?.actions {
+            assert_eq!(action.take(&self.cx)?, None);
+        }
+        let undo = step.undo(&self.cx, &self.at)?;
+        assert!(undo.actions.is_empty(), "undone, and yet {:?}", undo.actions);
+        Ok(undo.kept)
+    }
+
+    /// The tree without what is remembered, and without times.
+    fn tree(&self) -> Result<String> {
+        let find = "find . -path ./memory -prune -o -not -path ./log -not -path . -printf '%p %y %m %U:%G %l ' \
+            -exec sh -c 'test -f $0 && sha256sum <$0 || echo' {} \\; | sort";
+        let said = Command::new("sh").args(["-euc", find]).current_dir(self.place.path()).output()?;
+        Ok(String::from_utf8(said.stdout)?)
+    }
+}
+
+#[test]
+fn what_was_done_is_taken_back_also_from_half_way() -> Result<()> {
+    // Beside what each finds: a file of somebody else, and a relocation back that was killed.
+    let there = "mkdir -p etc/sysctl.d; echo theirs >etc/sysctl.d/90.conf; chmod 640 etc/sysctl.d/90.conf";
+    let places = "mkdir -p srv etc/sysctl.d bin";
+    let no_link = "rm var/cache/lxc";
+    let aside = "rm var/cache/lxc; cp -a srv/cache-lxc var/cache/lxc.moving; mv srv/cache-lxc srv/cache-lxc.drover-moved";
+    let linked = "rm var/cache/lxc; mv srv/cache-lxc var/cache/lxc; ln -s ../var/cache/lxc srv/cache-lxc";
+    let cases = STEPS.into_iter().filter(|text| !text.starts_with("Command")).map(|text| (places, text, ""));
+    let more = [no_link, aside, linked].map(|killed| (places, "RelocateCache()", killed));
+    for (first, text, killed) in cases.chain(more).chain([(there, STEPS[0], "")]) {
+        let world = World::new()?;
+        let shell = |script: &str| -> Result<()> {
+            let ended = Command::new("sh").args(["-euc", script]).current_dir(world.place.path()).status()?;
+            ensure!(ended.success(), "{script}");
+            Ok(())
+        };
+        shell(first)?;
+        let (step, before) = (world.step(text)?, world.tree()?);
+        for _ in 0..2 {
+            step.apply(&world.cx, &world.at)?;
+        }
+        assert_ne!(world.tree()?, before, "{text}");
+        shell(killed)?;
+        assert_eq!(world.undo(step.as_ref()).with_context(|| format!("{text} {killed}"))?, [""; 0]);
+        assert_eq!(world.tree()?, before, "{text} {killed}");
+        assert_eq!(world.undo(step.as_ref())?, [""; 0], "a second time");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_others_put_there_is_not_taken_away() -> Result<()> {
+    let world = World::new()?;
+    let step = world.step("HostFile(path: \"@/etc/farm/a.conf\", content: \"a = 1\\n\")")?;
+    step.apply(&world.cx, &world.at)?;
+    fs::write(world.path("etc/farm/a.conf"), "a = 1\nb = 2\n")?;
+    world.undo(step.as_ref())?;
+    assert_eq!(fs::read_to_string(world.path("etc/farm/a.conf"))?, "b = 2\n");
+    // A cache that held something before the link was made stays where it is.
+    fs::remove_dir_all(world.path("var/cache/lxc"))?;
+    fs::create_dir_all(world.path("srv/cache-lxc/theirs"))?;
+    let step = world.step("RelocateCache()")?;
+    step.apply(&world.cx, &world.at)?;
+    world.undo(step.as_ref())?;
+    assert!(world.path("srv/cache-lxc/theirs").is_dir() && !world.path("var/cache/lxc").exists());
     Ok(())
 }
 

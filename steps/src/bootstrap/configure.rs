@@ -12,7 +12,7 @@ use crate::resource::EMULATION;
 use crate::step::FarmStep;
 use crate::tree;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Need, Resource, Rootfs};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Rootfs, Undo};
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
@@ -30,6 +30,11 @@ impl FarmStep<Base> for Configure {
     fn needs(&self, at: &Base) -> Vec<Need> {
         let emulation = Resource::new(EMULATION, at.arch.debian());
         vec![Need::Must(stage(at, "unpack")), Need::IfAny(emulation)]
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, _at: &'a Base) -> Result<Undo<'a>> {
+        // `seal` and `resolve` take away the system, whole or half-made; what is downloaded is everybody's.
+        Ok(Undo::default())
     }
 
     fn provides(&self, at: &Base) -> Vec<Resource> {

@@ -11,7 +11,7 @@ use crate::base::Base;
 use crate::mirror::Mirror;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Interrupted, Need, Resource};
+use drover_engine::{Check, Claim, Cx, Interrupted, Need, Resource, Undo};
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
@@ -25,6 +25,11 @@ impl FarmStep<Base> for Fetch {
 
     fn needs(&self, at: &Base) -> Vec<Need> {
         vec![Need::Must(stage(at, "resolve"))]
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, _at: &'a Base) -> Result<Undo<'a>> {
+        // `seal` and `resolve` take away the system, whole or half-made; what is downloaded is everybody's.
+        Ok(Undo::default())
     }
 
     fn provides(&self, at: &Base) -> Vec<Resource> {

@@ -11,14 +11,16 @@ use crate::archives::{Deb, MIRROR};
 use crate::base::Base;
 use crate::deb822::Paragraph;
 use crate::mirror::Mirror;
+use crate::ours::remove_empty;
 use crate::package_index::{PackageIndex, file_name};
 use crate::resource::{LXC_CACHE, PACKAGES};
 use crate::step::FarmStep;
+use crate::tree;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cx, Need, Resource};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
@@ -63,6 +65,24 @@ impl FarmStep<Base> for Resolve {
 
     fn apply(&self, cx: &Cx, at: &Base) -> Result<()> {
         resolve(cx, at).map(drop)
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
+        let half_made = [at.partial(), checkpoint::directory(at)].into_iter().filter(|path| path.exists());
+        let undo = half_made.fold(Undo::default(), |undo, path| {
+            undo.act(format!("remove the half-made {}", path.display()), move |cx| tree::remove(cx, &path))
+        });
+        // The last base system of a distribution leaves its directory empty.
+        let Some(place) = at.rootfs().parent().map(Path::to_owned).filter(|place| place.is_dir()) else {
+            return Ok(undo);
+        };
+        let ours = [at.partial(), checkpoint::directory(at), at.rootfs()];
+        for entry in place.read_dir().with_context(|| format!("read `{}`", place.display()))? {
+            if !ours.contains(&entry?.path()) {
+                return Ok(undo);
+            }
+        }
+        Ok(undo.act_if(format!("remove {}", place.display()), move |_| remove_empty(&place)))
     }
 }
 

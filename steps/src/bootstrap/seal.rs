@@ -13,8 +13,9 @@ use crate::resource::BASE;
 use crate::step::FarmStep;
 use crate::tree;
 use anyhow::{Context, Result, anyhow, bail};
-use drover_engine::{Check, Claim, Cmd, Cx, Kind, Need, Resource, Rootfs};
+use drover_engine::{Check, Claim, Cmd, Cx, Kind, Need, Resource, Rootfs, Undo};
 use std::fs;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
@@ -66,6 +67,27 @@ impl FarmStep<Base> for Seal {
             .with_context(|| format!("rename `{}` to `{}`", partial.display(), place.display()))?;
         tree::remove(cx, &checkpoint::directory(at))?;
         Apt::forget(&apt_directory(cx, at))
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
+        let place = at.rootfs();
+        if !place.exists() {
+            return Ok(Undo::default());
+        }
+        // Out of its place at once: what is only half there is no base system.
+        let what = format!("remove the base system {}", place.display());
+        Ok(Undo::default().act(what, move |cx| {
+            tree::remove(cx, &at.partial())?;
+            let partial = at.partial();
+            match fs::rename(&place, &partial) {
+                // An overlay does not move what lies below it: then it goes where it is.
+                Err(error) if error.kind() == ErrorKind::CrossesDevices => tree::remove(cx, &place),
+                moved => {
+                    moved.with_context(|| format!("rename `{}`", place.display()))?;
+                    tree::remove(cx, &partial)
+                }
+            }
+        }))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::mirror::Mirror;
 use crate::step::FarmStep;
 use crate::tree;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, Need, Resource, Rootfs, Undo};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -27,6 +27,11 @@ impl FarmStep<Base> for Unpack {
 
     fn needs(&self, at: &Base) -> Vec<Need> {
         vec![Need::Must(stage(at, "fetch"))]
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, _at: &'a Base) -> Result<Undo<'a>> {
+        // `seal` and `resolve` take away the system, whole or half-made; what is downloaded is everybody's.
+        Ok(Undo::default())
     }
 
     fn provides(&self, at: &Base) -> Vec<Resource> {

@@ -25,7 +25,7 @@ use crate::guest::ssh_proof::{Answer, attempt, knock};
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Error, Result, bail};
-use drover_engine::{Check, CommandError, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, CommandError, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -145,6 +145,10 @@ impl FarmStep<Container> for AwaitSsh {
             Answer::Proved => Check::Satisfied,
             Answer::NotYet(reason) | Answer::Wrong(reason) => Check::needed(reason),
         })
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, _at: &'a Container) -> Result<Undo<'a>> {
+        Ok(Undo::default())
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {

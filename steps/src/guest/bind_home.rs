@@ -21,7 +21,7 @@ use crate::domain::{self, Validation};
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, Need, Resource};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use xmltree::Element;
 
@@ -101,6 +101,14 @@ impl FarmStep<Container> for BindHome {
 
     fn claims(&self, at: &Container) -> Vec<Claim> {
         vec![domain::lock(at)]
+    }
+
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::DOMAIN))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        domain::undo_edit(cx, &at.name)
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

@@ -19,15 +19,16 @@
 //! end, unless the account is there; and makes the directory that the home is bound to. The account has no password. A
 //! name or an id that somebody else has is an error.
 //!
-//! **To take it back**: `userdel -R STORAGE/rootfs/NAME/rootfs USER`.
+//! **To take it back**: `drover destroy`, which leaves the home; or `userdel -R STORAGE/rootfs/NAME/rootfs USER`.
 
 use crate::container::Container;
 use crate::farm::Account;
 use crate::guest::accounts::Table;
+use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Claim, Cx, Kind, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Claim, Cx, Kind, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 
 /// See the manual above.
@@ -113,6 +114,16 @@ impl FarmStep<Container> for BuildAccount {
         vec![at.edit(resource::GUEST_EDIT, "account")]
     }
 
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        tables(&at.farm.account).into_iter().try_fold(Undo::default(), |undo, table| {
+            Ok(undo.and(ours::undo_inside(cx, &at.rootfs(), table.file)?))
+        })
+    }
+
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
         let Some(rootfs) = Rootfs::find(at.rootfs())? else {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
@@ -132,11 +143,11 @@ impl FarmStep<Container> for BuildAccount {
         check_home(at, &rootfs)
     }
 
-    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
         for table in tables(&at.farm.account) {
             if let Some((_, after)) = edit(at, &rootfs, &table)? {
-                rootfs.write(table.file, &after, Access::root(0o600))?;
+                ours::write_inside(cx, &rootfs, table.file, &after, Access::root(0o600))?;
             }
         }
         rootfs.mkdir_all(&home(at), Access::root(0o755))

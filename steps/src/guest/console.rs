@@ -16,7 +16,7 @@ use crate::domain::{self, Validation};
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Need, Resource};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use xmltree::Element;
 
@@ -49,6 +49,14 @@ impl FarmStep<Container> for Console {
 
     fn claims(&self, at: &Container) -> Vec<Claim> {
         vec![domain::lock(at)]
+    }
+
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::DOMAIN))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        domain::undo_edit(cx, &at.name)
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

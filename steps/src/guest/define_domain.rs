@@ -18,7 +18,7 @@
 //! added to it stays: its uuid, interfaces, file systems. A domain that runs keeps its old definition until it is
 //! started again.
 //!
-//! **To take it back**: `virsh -c lxc:///system undefine NAME`, when it does not run.
+//! **To take it back**: `drover destroy`, or `virsh -c lxc:///system undefine NAME`, when it does not run.
 
 use crate::architecture::Architecture;
 use crate::container::Container;
@@ -27,7 +27,7 @@ use crate::size::Size;
 use crate::step::FarmStep;
 use crate::{resource, survey};
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 use std::io::Write;
 use xmltree::{Element, XMLNode};
@@ -153,10 +153,32 @@ impl FarmStep<Container> for DefineDomain {
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         match domain::find(cx, &at.name)? {
             Lookup::Found(_) => domain::apply_edit(cx, at, Validation::Skipped, &|it| self.edit(at, it)),
-            Lookup::Missing(_) => self.define(cx, at).with_context(|| format!("cannot define `{}`", at.name)),
+            Lookup::Missing(_) => {
+                cx.remember(DEFINED, "")?;
+                self.define(cx, at).with_context(|| format!("cannot define `{}`", at.name))
+            }
         }
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        if cx.remembered(DEFINED)?.is_none() {
+            return domain::undo_edit(cx, &at.name);
+        }
+        if domain::state_to_undo(cx, &at.name)?.is_none() {
+            return Ok(Undo::default());
+        }
+        let what = format!("undefine the domain {}, unless it runs", at.name);
+        Ok(Undo::default().whole().act_if(what, |cx| {
+            if domain::state_to_undo(cx, &at.name)?.is_some_and(|state| state != "shut off") {
+                return Ok(Some(format!("the domain {} stays: somebody has started it", at.name)));
+            }
+            cx.run(&domain::virsh().args(["undefine", &at.name])).map(|()| None)
+        }))
+    }
 }
+
+/// Remembered if the domain was not there before.
+const DEFINED: &str = "defined";
 
 #[cfg(test)]
 mod tests {

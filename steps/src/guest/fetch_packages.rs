@@ -13,7 +13,7 @@ use crate::package_index::PackageIndex;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, HostFile, Interrupted, Need, Resource, Rootfs};
+use drover_engine::{Check, Claim, Cx, HostFile, Interrupted, Need, Resource, Rootfs, Undo};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,6 +48,14 @@ impl FarmStep<Container> for FetchPackages {
 
     fn timeout(&self, _at: &Container) -> Duration {
         Duration::from_secs(1800)
+    }
+
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, _at: &'a Container) -> Result<Undo<'a>> {
+        Ok(Undo::default())
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

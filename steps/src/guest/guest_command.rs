@@ -27,7 +27,7 @@ use crate::resource;
 use crate::script::Script;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Rootfs};
+use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -97,6 +97,14 @@ impl FarmStep<Container> for GuestCommand {
 
     fn timeout(&self, _at: &Container) -> Duration {
         Duration::from_secs(3600)
+    }
+
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        Ok(Undo::default().keep(format!("what the command {} did in {} stays", self.name, at.name)))
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

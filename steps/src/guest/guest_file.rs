@@ -18,14 +18,15 @@
 //! directories are made, mode 755. It comes after the container's account and packages, and before the container is
 //! started, if the plan has those.
 //!
-//! **To take it back** remove the file.
+//! **To take it back** `drover destroy`, which puts back what was there; or remove the file. Directories stay.
 
 use crate::container::Container;
 use crate::file_text::{Database, FileText, Source, default_mode, default_owner};
+use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 
 /// See the manual above.
@@ -89,6 +90,18 @@ impl FarmStep<Container> for GuestFile {
         self.says().text(&at.farm.plan_directory.0).map(drop)
     }
 
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        let Some(rootfs) = Rootfs::find(at.rootfs())? else { return Ok(Undo::default()) };
+        let has = access(&rootfs, &self.path)?;
+        let shown = format!("{} of {}", self.path, at.name);
+        let access = ours::undo_access(cx, has, &shown, move |access| rootfs.set_access(&self.path, access))?;
+        Ok(access.and(ours::undo_inside(cx, &at.rootfs(), &self.path)?))
+    }
+
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
         let Some(rootfs) = Rootfs::find(at.rootfs())? else {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
@@ -98,17 +111,24 @@ impl FarmStep<Container> for GuestFile {
         if before.as_deref() != Some(text.as_str()) {
             return Ok(Check::text(&shown, before.as_deref(), &text));
         }
-        let has = rootfs.entry(&self.path)?.map(|it| Access { mode: it.mode, uid: it.uid, gid: it.gid });
+        let has = access(&rootfs, &self.path)?;
         Ok(self.says().compare(&shown, before.as_deref(), &text, has, self.access(&rootfs)?))
     }
 
-    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
-        let access = self.access(&rootfs)?;
+        let wanted = self.access(&rootfs)?;
         if let Some((directory, _)) = self.path.rsplit_once('/') {
             rootfs.mkdir_all(directory, Access::root(0o755))?;
         }
-        rootfs.write(&self.path, &self.says().text(&at.farm.plan_directory.0)?, access)?;
-        rootfs.set_access(&self.path, access)
+        ours::remember_access(cx, access(&rootfs, &self.path)?)?;
+        let text = self.says().text(&at.farm.plan_directory.0)?;
+        ours::write_inside(cx, &rootfs, &self.path, &text, wanted)?;
+        rootfs.set_access(&self.path, wanted)
     }
+}
+
+/// The mode and owner of what is there.
+fn access(rootfs: &Rootfs, path: &str) -> Result<Option<Access>> {
+    Ok(rootfs.entry(path)?.map(|it| Access { mode: it.mode, uid: it.uid, gid: it.gid }))
 }

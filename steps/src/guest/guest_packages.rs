@@ -42,7 +42,7 @@ use crate::resource;
 use crate::step::FarmStep;
 use crate::tree;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -150,6 +150,15 @@ impl FarmStep<Container> for GuestPackages {
             at.name
         );
         Ok(())
+    }
+
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        // Of a container that was there before: somebody may rely on them by now.
+        Ok(Undo::default().keep(format!("the packages stay in {}", at.name)))
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

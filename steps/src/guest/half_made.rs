@@ -13,6 +13,16 @@ use std::path::{Path, PathBuf};
 /// LXC's own mark for a container that is being made; locked as long as somebody is at it.
 pub(crate) const MARK: &str = "partial";
 
+/// Marks a container as half-made, so that whoever meets what is left of it after a kill removes the rest.
+///
+/// # Errors
+/// When the mark cannot be made.
+pub(crate) fn mark(directory: &Path) -> Result<()> {
+    let mark = directory.join(MARK);
+    let made = File::options().create(true).append(true).open(&mark);
+    made.map(drop).with_context(|| format!("cannot make `{}`", mark.display()))
+}
+
 /// Removes the container in `directory` if it is marked as half-made. The mark goes last, so that this, too, may be
 /// interrupted.
 ///

@@ -70,6 +70,18 @@ impl<'a> HostsBlock<'a> {
     }
 }
 
+impl HostsBlock<'_> {
+    /// The text without our line of `name`; the marks go with the last one.
+    pub(crate) fn without(&self, name: &str) -> String {
+        let ours = self.ours.iter().filter(|line| !names(line).any(|known| known == name));
+        let lines: String = ours.map(|line| format!("{line}\n")).collect();
+        match lines.is_empty() {
+            true => format!("{}{}", self.before, self.after),
+            false => format!("{}{BEGIN}\n{lines}{END}\n{}", self.before, self.after),
+        }
+    }
+}
+
 /// The names of a line, which follow the address.
 fn names(line: &str) -> impl Iterator<Item = &str> {
     let content = line.split_once('#').map_or(line, |(content, _)| content);
@@ -99,6 +111,17 @@ mod tests {
         assert_eq!(with(&with(theirs, "b", 6), "a", 5), with(&one, "b", 6), "whichever came first");
         assert_eq!(with(&two, "a", 7), two.replace("10.0.3.5", "10.0.3.7"));
         assert_eq!(with(&two, "a", 5), two);
+    }
+
+    #[test]
+    fn a_line_goes_and_the_marks_with_the_last_one() {
+        let theirs = "127.0.0.1 localhost\n";
+        let two = format!("{}10.9.9.9 later\n", with(&with(theirs, "a", 5), "b", 6));
+        let without = |text: &str, name: &str| HostsBlock::read(text).expect("whole").without(name);
+        let one = without(&two, "a");
+        assert_eq!(one, format!("{theirs}{BEGIN}\n10.0.3.6 b\n{END}\n10.9.9.9 later\n"));
+        assert_eq!(without(&one, "b"), format!("{theirs}10.9.9.9 later\n"));
+        assert_eq!(without(theirs, "localhost"), theirs);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!
 //! **Changes** `/etc/hosts`: one line in a block of our own, between `# drover begin` and `# drover end`.
 //!
-//! **To take it back**, remove the line, or the whole block.
+//! **To take it back**, `drover destroy`; or remove the line, or the whole block.
 
 use crate::container::Container;
 use crate::guest::hosts_block::HostsBlock;
@@ -20,7 +20,7 @@ use crate::guest::reserve_address::reserved;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 use std::net::Ipv4Addr;
 
@@ -100,6 +100,17 @@ impl FarmStep<Container> for HostsFile {
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let address = reserved(at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
         HostFile::new(FILE).write(&edit(cx, at, address)?.1)
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        let before = HostFile::new(FILE).read()?.unwrap_or_default();
+        if HostsBlock::read(&before).context(FILE)?.address(&at.name).is_none() {
+            return Ok(Undo::default());
+        }
+        Ok(Undo::default().act(format!("take the line of {} out of our block of {FILE}", at.name), |_| {
+            let before = HostFile::new(FILE).read()?.unwrap_or_default();
+            HostFile::new(FILE).write(&HostsBlock::read(&before).context(FILE)?.without(&at.name))
+        }))
     }
 
     fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {

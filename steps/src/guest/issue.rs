@@ -13,10 +13,11 @@
 //! **To take it back**, remove the line.
 
 use crate::container::Container;
+use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 
 const FILES: [&str; 2] = ["etc/issue", "etc/issue.net"];
@@ -62,6 +63,16 @@ impl FarmStep<Container> for Issue {
         vec![at.edit(resource::GUEST_EDIT, "issue")]
     }
 
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        FILES
+            .into_iter()
+            .try_fold(Undo::default(), |undo, file| Ok(undo.and(ours::undo_inside(cx, &at.rootfs(), file)?)))
+    }
+
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
         let Some(rootfs) = Rootfs::find(at.rootfs())? else {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
@@ -69,11 +80,11 @@ impl FarmStep<Container> for Issue {
         check_file(at, &rootfs, FILES[0])?.and_then(|| check_file(at, &rootfs, FILES[1]))
     }
 
-    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
         for file in FILES {
             let before = rootfs.read_to_edit(file)?.unwrap_or_default();
-            rootfs.write(file, &edited(&before), Access::root(0o644))?;
+            ours::write_inside(cx, &rootfs, file, &edited(&before), Access::root(0o644))?;
         }
         Ok(())
     }

@@ -16,13 +16,14 @@
 //! Only releases whose systemd knows version 1 of cgroups alone need it: Debian 8, CentOS 7. The plan's other steps ask
 //! for it where it is needed.
 //!
-//! **To take it back**, remove the line.
+//! **To take it back** `drover destroy`, or remove the line.
 
 use crate::container::Container;
+use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 
 const DIRECTORY: &str = "etc/systemd";
@@ -72,6 +73,14 @@ impl FarmStep<Container> for JoinControllers {
         vec![at.edit(resource::GUEST_EDIT, "join-controllers")]
     }
 
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        ours::undo_inside(cx, &at.rootfs(), FILE)
+    }
+
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
         let Some(rootfs) = Rootfs::find(at.rootfs())? else {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
@@ -81,11 +90,11 @@ impl FarmStep<Container> for JoinControllers {
         Ok(Check::text(&format!("/{FILE} of {}", at.name), before.as_deref(), &after))
     }
 
-    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
         let before = rootfs.read_to_edit(FILE)?.unwrap_or_default();
         rootfs.mkdir_all(DIRECTORY, Access::root(0o755))?;
-        rootfs.write(FILE, &edited(&before), Access::root(0o644))
+        ours::write_inside(cx, &rootfs, FILE, &edited(&before), Access::root(0o644))
     }
 }
 

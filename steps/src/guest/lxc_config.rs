@@ -10,14 +10,15 @@
 //! **Changes** the container's `config`: `lxc.uts.name`, the container's name, and `lxc.arch`, where they are missing, at its
 //! end. What is there stays as it is, with its order and its comments.
 //!
-//! **To take it back** remove the lines.
+//! **To take it back** `drover destroy`, or remove the lines.
 
 use crate::container::Container;
+use crate::ours;
 use crate::release::Distribution;
 use crate::step::FarmStep;
 use crate::{resource, survey};
 use anyhow::{Context, Result};
-use drover_engine::{Check, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 
 /// See the manual above.
@@ -62,6 +63,14 @@ impl FarmStep<Container> for LxcConfig {
         vec![at.edit(resource::GUEST_EDIT, "lxc-config")]
     }
 
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        ours::undo(cx, file(at))
+    }
+
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
         let file = file(at);
         let Some(before) = file.read()? else {
@@ -71,10 +80,10 @@ impl FarmStep<Container> for LxcConfig {
         Ok(Check::text(&file.path().display().to_string(), Some(&before), &after))
     }
 
-    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let file = file(at);
         let before = file.read()?.with_context(|| format!("`{}` is not there", file.path().display()))?;
-        file.write(&edited(&before, &at.name, arch(at)))
+        ours::write(cx, &file, &edited(&before, &at.name, arch(at)))
     }
 }
 

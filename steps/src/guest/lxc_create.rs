@@ -42,7 +42,7 @@
 //! The template holds a lock only while it copies; so containers are configured in parallel. The log of `lxc-create`
 //! itself is kept beside the attempt's.
 //!
-//! **To take it back**: `lxc-destroy -P STORAGE/rootfs -n NAME`, when its domain is undefined.
+//! **To take it back**: `drover destroy`; or `lxc-destroy -P STORAGE/rootfs -n NAME`, when its domain is undefined.
 
 use crate::container::Container;
 use crate::farm::Farm;
@@ -50,9 +50,9 @@ use crate::guest::half_made;
 use crate::mirror::Mirror;
 use crate::release::Distribution;
 use crate::step::FarmStep;
-use crate::{program, resource, survey};
+use crate::{domain, program, resource, survey};
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs};
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,6 +79,9 @@ const MORE_TOOLS: &[(&str, &[(&str, &str)])] = &[
 
 /// Where LXC keeps its templates.
 const TEMPLATES: &str = "/usr/share/lxc/templates";
+
+/// Remembered if the container was made here.
+const MADE: &str = "made";
 
 /// See the manual above.
 #[derive(Debug, Deserialize)]
@@ -367,11 +370,28 @@ impl FarmStep<Container> for LxcCreate {
                 self.template(at)
             ));
         }
+        cx.remember(MADE, "")?;
         let log = cx.cache("lxc-create").join(format!("{}.log", at.name));
         HostFile::new(&log).write("")?;
         let made = cx.run(&self.command(cx, at, &log)?);
         cx.keep_log(&log)?;
         made
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        let directory = at.directory();
+        // Only one that was not there when it was first to be made is ours, with all that is in it by now.
+        if !directory.exists() || cx.remembered(MADE)?.is_none() {
+            return Ok(Undo::default());
+        }
+        let what = format!("remove {} with all that is in it", directory.display());
+        Ok(Undo::default().whole().act_if(what, move |cx| {
+            if domain::state_to_undo(cx, &at.name)?.is_some() {
+                return Ok(Some(format!("{} stays: a domain that is not ours uses it", directory.display())));
+            }
+            half_made::mark(&directory)?;
+            half_made::remove(cx, &directory).map(|()| None)
+        }))
     }
 
     fn verify(&self, _cx: &Cx, at: &Container) -> Result<()> {

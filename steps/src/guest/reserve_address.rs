@@ -17,7 +17,7 @@
 //! **Changes** one line of that file. Comments and the lines of others stay as they are; an address or a name that one
 //! of them has is an error, never overwritten. dnsmasq learns of it when lxc-net restarts, once, after all such lines.
 //!
-//! **To take it back**, remove the line and restart lxc-net.
+//! **To take it back**, `drover destroy`; or remove the line and restart lxc-net.
 
 use crate::container::Container;
 use crate::dnsmasq_hosts::DnsmasqHosts;
@@ -25,7 +25,7 @@ use crate::farm::Farm;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
@@ -187,6 +187,17 @@ impl FarmStep<Container> for ReserveAddress {
 
     fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
         file(&at.farm).write(self.edit(at)?.1.text())
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        let path = at.farm.dnsmasq_hosts().display();
+        if read(&at.farm)?.without(&at.name).is_none() {
+            return Ok(Undo::default());
+        }
+        Ok(Undo::default().act(format!("take the line of {} out of {path}", at.name), |_| {
+            let text = read(&at.farm)?.without(&at.name);
+            text.map_or(Ok(()), |text| file(&at.farm).write(&text))
+        }))
     }
 }
 

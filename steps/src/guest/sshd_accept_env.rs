@@ -13,10 +13,11 @@
 //! **To take it back**, remove the lines.
 
 use crate::container::Container;
+use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 
 const FILE: &str = "etc/ssh/sshd_config";
@@ -66,6 +67,14 @@ impl FarmStep<Container> for SshdAcceptEnv {
         vec![at.edit(resource::GUEST_EDIT, "accept-env")]
     }
 
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::ROOTFS))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        ours::undo_inside(cx, &at.rootfs(), FILE)
+    }
+
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
         let Some(rootfs) = Rootfs::find(at.rootfs())? else {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
@@ -81,12 +90,12 @@ impl FarmStep<Container> for SshdAcceptEnv {
         })
     }
 
-    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
         let before = rootfs.read_to_edit(FILE)?;
         let before =
             before.with_context(|| format!("`{}` has no /{FILE}: install openssh-server in it", at.name))?;
-        rootfs.write(FILE, &edited(&before), Access::root(0o644))
+        ours::write_inside(cx, &rootfs, FILE, &edited(&before), Access::root(0o644))
     }
 }
 

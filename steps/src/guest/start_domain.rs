@@ -10,7 +10,7 @@
 //! addresses. A domain that runs is left alone, also when its definition has changed since it was started; one that is
 //! paused goes on. When libvirt cannot start it, the end of `/var/log/libvirt/lxc/NAME.log` is shown, and the log kept.
 //!
-//! **To take it back**: `virsh -c lxc:///system shutdown NAME`, or `destroy` if it does not listen.
+//! **To take it back**: `drover destroy`; or `virsh -c lxc:///system shutdown NAME`, or `destroy` if it does not listen.
 
 use crate::container::Container;
 use crate::domain::{self, Lookup};
@@ -18,7 +18,7 @@ use crate::host::cgroups;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Error, Result, ensure};
-use drover_engine::{Check, Claim, CommandError, Cx, Need, Resource};
+use drover_engine::{Check, Claim, CommandError, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -124,6 +124,15 @@ impl FarmStep<Container> for StartDomain {
             Ok(error) => Err(failed(cx, at, error)?),
             Err(other) => Err(other),
         }
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        Ok(match domain::state_to_undo(cx, &at.name)?.as_deref() {
+            None | Some("shut off") => Undo::default(),
+            Some(_) => Undo::default().act(format!("stop {}, whatever runs in it", at.name), |cx| {
+                cx.run(&domain::virsh().args(["destroy", &at.name]))
+            }),
+        })
     }
 
     fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {

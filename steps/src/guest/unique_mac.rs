@@ -19,7 +19,7 @@ use crate::domain::{self, Validation};
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, Need, Resource};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use xmltree::Element;
@@ -80,6 +80,14 @@ impl FarmStep<Container> for UniqueMac {
     fn claims(&self, at: &Container) -> Vec<Claim> {
         // The second lock is on all addresses: two domains must not choose at the same time.
         vec![domain::lock(at), Claim::lock("hardware addresses")]
+    }
+
+    fn goes_with(&self, at: &Container) -> Option<Resource> {
+        Some(at.resource(resource::DOMAIN))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        domain::undo_edit(cx, &at.name)
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

@@ -106,6 +106,39 @@ impl<'a> Apt<'a> {
         self.fetching(&self.apt_get(&["--reinstall", "install", "--"]).args(broken))
     }
 
+    /// Which packages would be there that are not there now, if these were installed.
+    pub(super) fn new_with(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let simulate =
+            self.apt_get(&["--simulate", "--no-install-recommends", "install", "--"]).args(packages);
+        self.fetching(&simulate)?;
+        Ok(self.cx.read(&simulate)?.lines().filter_map(new_package).map(str::to_owned).collect())
+    }
+
+    /// Purges those of these packages that nothing else needs, and nothing but them. Services are stopped as the packages
+    /// themselves would have it.
+    pub(super) fn purge(cx: &'a Cx, packages: &BTreeSet<String>) -> Result<()> {
+        apt_lock::wait(cx)?;
+        let plain = Self { cx, jail: Jail::host() };
+        // What they are there for is gone: as far as apt is concerned, only others can need them now.
+        cx.run(&plain.quiet("apt-mark").arg("auto").args(packages))?;
+        let weak = ["APT::AutoRemove::RecommendsImportant=false", "APT::AutoRemove::SuggestsImportant=false"];
+        let simulate = plain.apt_get(&["--simulate", "autoremove"]).args(["-o", weak[0], "-o", weak[1]]);
+        let idle = cx.read(&simulate)?;
+        let idle: BTreeSet<&str> = idle.lines().filter_map(removed_package).collect();
+        let half: Vec<&str> = packages.iter().map(String::as_str).filter(|it| idle.contains(it)).collect();
+        if half.is_empty() {
+            return Ok(());
+        }
+        let would = cx.read(&plain.apt_get(&["--simulate", "purge", "--"]).args(&half))?;
+        let foreign = would.lines().filter_map(removed_package).find(|name| !packages.contains(*name));
+        if let Some(name) = foreign {
+            bail!(
+                "`{name}`, which Drover did not install, would be removed as well: `apt-get purge {name}` first"
+            );
+        }
+        cx.run(&plain.apt_get(&["purge", "--"]).args(&half))
+    }
+
     /// Installs these packages, all in one transaction.
     pub(super) fn install(&self, packages: &[&str]) -> Result<()> {
         self.fetching(&self.apt_get(&["--no-install-recommends", "install", "--"]).args(packages))
@@ -169,6 +202,31 @@ impl<'a> Apt<'a> {
     }
 }
 
+/// The package in a line of a simulation that would be there and is not now: `Inst lxc (1:5.0.2 Debian:12 [amd64])`, where
+/// one that is only upgraded has its present version in brackets first.
+fn new_package(line: &str) -> Option<&str> {
+    let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+    rest.starts_with('(').then_some(name)
+}
+
+/// The package in a line of a simulation that would be removed: `Purg lxc [1:5.0.2]`, `Remv lxc [1:5.0.2]`.
+fn removed_package(line: &str) -> Option<&str> {
+    line.strip_prefix("Purg ").or_else(|| line.strip_prefix("Remv "))?.split(' ').next()
+}
+
+/// Which of these packages are there, be it only their configuration.
+pub(super) fn present(cx: &Cx, names: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let format = "${db:Status-Abbrev}\t${Package}\t${binary:Package}\n";
+    let query = Cmd::new("dpkg-query").args(["--show", "--showformat", format, "--"]).args(names);
+    let shown = cx.probe(&query)?.stdout;
+    let there =
+        shown.lines().filter(|line| !line.starts_with("un")).flat_map(|line| line.split('\t').skip(1));
+    Ok(there.filter(|name| names.contains(*name)).map(str::to_owned).collect())
+}
+
 /// Whether there is any list of packages.
 fn has_lists() -> Result<bool> {
     let directory = Path::new("/var/lib/apt/lists");
@@ -191,8 +249,23 @@ fn are_lists_stale(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{are_lists_stale, is_half_unpacked, is_package_name, whole};
+    use super::{are_lists_stale, is_half_unpacked, is_package_name, new_package, removed_package, whole};
     use drover_engine::CommandError;
+
+    #[test]
+    fn what_comes_and_goes_is_told_from_what_is_upgraded() {
+        // As apt 2.6 wrote them.
+        let lines = [
+            "Inst libnl-3-200 (3.7.0-0.2+b1 Debian:12.11/oldstable [amd64])",
+            "Inst libc6 [2.36-9+deb12u10] (2.36-9+deb12u13 Debian:12.11/oldstable [amd64])",
+            "Conf libnl-3-200 (3.7.0-0.2+b1 Debian:12.11/oldstable [amd64])",
+            "Purg rsync [3.2.7-1+deb12u2]",
+            "Remv wget [1.21.3-1+deb12u1]",
+        ];
+        let new: Vec<_> = lines.iter().filter_map(|line| new_package(line)).collect();
+        let removed: Vec<_> = lines.iter().filter_map(|line| removed_package(line)).collect();
+        assert_eq!((new, removed), (vec!["libnl-3-200"], vec!["rsync", "wget"]));
+    }
 
     #[test]
     fn only_what_is_whole_counts() {

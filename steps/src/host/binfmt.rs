@@ -18,7 +18,8 @@
 //! **Changes** `/proc/sys/fs/binfmt_misc`: mounted if it is not, and the entries `qemu-*` of these architectures. The kernel
 //! forgets them when the machine restarts; the distribution's `binfmt-support` brings them back where it is started at boot.
 //!
-//! **To take it back** `update-binfmts --disable qemu-aarch64`, and so on.
+//! **To take it back** `drover destroy`, which takes away what was not registered before; or `update-binfmts --disable
+//! qemu-aarch64`, and so on.
 
 use super::emulation::Emulation;
 use super::privilege;
@@ -28,7 +29,7 @@ use crate::resource::{BINFMT, PACKAGES};
 use crate::service;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cmd, Cx, Need, Resource};
+use drover_engine::{Check, Cmd, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -93,6 +94,7 @@ impl FarmStep<Farm> for Binfmt {
             cx.run(&Cmd::new("/sbin/modprobe").arg("binfmt_misc"))?;
         }
         if status()?.is_none() {
+            cx.remember(MOUNTED, "")?;
             mount(cx)?;
         }
         if status()?.as_deref() == Some("disabled") {
@@ -101,6 +103,27 @@ impl FarmStep<Farm> for Binfmt {
         }
         Ok(())
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        if cx.remembered(MOUNTED)?.is_none() || status()?.is_none() {
+            return Ok(Undo::default());
+        }
+        Ok(Undo::default().act_if(format!("umount {REGISTRATIONS} if nothing is registered there"), unmount))
+    }
+}
+
+/// Remembered if it was mounted here.
+const MOUNTED: &str = "mounted";
+
+fn unmount(cx: &Cx) -> Result<Option<String>> {
+    let entries = Path::new(REGISTRATIONS).read_dir().context("cannot see what is registered")?;
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !["status", "register"].contains(&name.as_str()) {
+            return Ok(Some(format!("{REGISTRATIONS} stays mounted: `{name}` is registered there")));
+        }
+    }
+    cx.run(&Cmd::new("umount").arg(REGISTRATIONS)).map(|()| None)
 }
 
 fn needs_emulation(farm: &Farm) -> bool {

@@ -25,16 +25,17 @@
 //! an edit and the restart does not lose the restart: the next run sees that they differ. It also switches
 //! transmit checksum offload off on the bridge, since the DHCP clients of emulated containers drop packets without checksums.
 //!
-//! **To take it back** stop lxc-net (`/usr/libexec/lxc/lxc-net stop`, or `systemctl disable --now lxc-net`) and remove
+//! **To take it back** `drover destroy`; or stop lxc-net (`/usr/libexec/lxc/lxc-net stop`, or `systemctl disable --now lxc-net`) and remove
 //! the lines.
 
 use super::lxc_net::LxcNet;
 use super::{lines, privilege, routes};
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Result, ensure};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 use std::net::Ipv4Addr;
@@ -114,9 +115,13 @@ impl FarmStep<Farm> for Bridge {
         Ok(Check::text(DEFAULTS, before.as_deref(), &self.edit(before.as_deref().unwrap_or(""))))
     }
 
-    fn apply(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
+    fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         let file = HostFile::new(DEFAULTS);
-        file.write(&self.edit(file.read()?.as_deref().unwrap_or("")))
+        ours::write(cx, &file, &self.edit(file.read()?.as_deref().unwrap_or("")))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        ours::undo(cx, HostFile::new(DEFAULTS))
     }
 }
 

@@ -18,15 +18,16 @@
 //!
 //! The restart that makes it count is not made here but once for all who change what lxc-net reads: see `Bridge`.
 //!
-//! **To take it back** remove the three lines, and the hosts file if it is empty; then restart lxc-net.
+//! **To take it back** `drover destroy`; or remove the three lines, and the hosts file if it is empty; then restart lxc-net.
 
 use super::bridge::{DEFAULTS, DEFAULTS_LOCK};
 use super::{lines, privilege};
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -37,6 +38,8 @@ pub(super) const DNSMASQ: &str = "/etc/lxc/dnsmasq.conf";
 
 /// By dnsmasq(8), since its version 2.81.
 const IGNORE_CLIENT_ID: &str = "dhcp-ignore-clid";
+/// Remembered if the hosts file was made here.
+const MADE_HOSTS: &str = "made the hosts file";
 
 /// See the manual above.
 #[derive(Debug, Deserialize)]
@@ -81,13 +84,37 @@ impl FarmStep<Farm> for BridgeDns {
         Ok(Check::Needed { reason: reasons.join(", "), diff: Some(diffs.concat()) })
     }
 
-    fn apply(&self, _cx: &Cx, at: &Farm) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         for (path, edit) in edits(at) {
             let file = HostFile::new(path);
-            file.write(&edit(file.read()?.as_deref().unwrap_or("")))?;
+            ours::write(cx, &file, &edit(file.read()?.as_deref().unwrap_or("")))?;
+        }
+        if !at.dnsmasq_hosts().exists() {
+            cx.remember(MADE_HOSTS, "")?;
         }
         touch(at.dnsmasq_hosts())
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
+        let mut undo = Undo::default();
+        for (path, _) in edits(at) {
+            undo = undo.and(ours::undo(cx, HostFile::new(path))?);
+        }
+        let hosts = at.dnsmasq_hosts();
+        if cx.remembered(MADE_HOSTS)?.is_none() || !hosts.exists() {
+            return Ok(undo);
+        }
+        Ok(undo.act_if(format!("remove {} if it is empty", hosts.display()), |_| remove_empty(hosts)))
+    }
+}
+
+fn remove_empty(file: &Path) -> Result<Option<String>> {
+    let text = HostFile::new(file).read()?.unwrap_or_default();
+    if text.trim().is_empty() {
+        return ours::remove(file).map(|()| None);
+    }
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    Ok(Some(format!("{} stays, with {lines} lines of others", file.display())))
 }
 
 type Edit = Box<dyn Fn(&str) -> String>;

@@ -20,18 +20,20 @@
 //! mode 755, empty: nothing is copied from `/etc/skel`, the containers have their own shells' files. A home that is there
 //! keeps its mode and all that is in it.
 //!
-//! **To take it back** `userdel abuild` (the group goes with it), and remove the directory.
+//! **To take it back** `drover destroy`, which leaves a home in which something is left, and the account with it; or
+//! `userdel abuild` (the group goes with it), and remove the directory.
 
 use super::accounts::{self, HostAccount, HostGroup};
 use super::privilege;
 use crate::farm::{Account, Farm};
+use crate::ours;
 use crate::resource::{ACCOUNT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource};
+use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Undo};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
 use serde::Deserialize;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// See the manual above.
@@ -109,9 +111,11 @@ impl FarmStep<Farm> for BuildHome {
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         if accounts::group(cx, &self.user)?.is_none() {
+            cx.remember(MADE_GROUP, "")?;
             cx.run(&Cmd::new("groupadd").args(["--gid", &gid, &self.user]))?;
         }
         if accounts::account(cx, &self.user)?.is_none() {
+            cx.remember(MADE_ACCOUNT, "")?;
             let ids = ["--system", "--uid", &uid, "--gid", &gid, "--no-create-home", "--shell", "/bin/bash"];
             cx.run(&Cmd::new("useradd").args(ids).arg("--home-dir").arg(&self.path).arg(&self.user))?;
         }
@@ -121,9 +125,28 @@ impl FarmStep<Farm> for BuildHome {
             Some(_) => cx.run(&Cmd::new("grpconv"))?,
             None => {}
         }
-        self.make_home()
+        self.make_home(cx)
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        let made_account = cx.remembered(MADE_ACCOUNT)?.is_some();
+        let made_group = cx.remembered(MADE_GROUP)?.is_some();
+        let mut undo = ours::undo_directories(cx)?;
+        if made_account && accounts::account(cx, &self.user)?.is_some() {
+            let what = format!("remove the account {}, unless something is left in its home", self.user);
+            undo = undo.act_if(what, |cx| self.remove_account(cx));
+        }
+        if made_group && accounts::group(cx, &self.user)?.is_some() {
+            let what = format!("remove the group {}, if the account is gone", self.user);
+            undo = undo.act_if(what, |cx| self.remove_group(cx));
+        }
+        Ok(undo)
     }
 }
+
+/// Remembered if they were made here.
+const MADE_GROUP: &str = "made the group";
+const MADE_ACCOUNT: &str = "made the account";
 
 impl BuildHome {
     fn accept_account(&self, found: Option<HostAccount>) -> Result<()> {
@@ -196,10 +219,28 @@ impl BuildHome {
         }
     }
 
-    fn make_home(&self) -> Result<()> {
+    /// Files without an account would be the next one's that gets its number.
+    fn remove_account(&self, cx: &Cx) -> Result<Option<String>> {
+        if self.path.is_dir() {
+            return Ok(Some(format!("the account {} stays, since {} does", self.user, self.path.display())));
+        }
+        cx.run(&Cmd::new("userdel").arg(&self.user)).map(|()| None)
+    }
+
+    /// `userdel` removes the group of the same name, where login.defs says so.
+    fn remove_group(&self, cx: &Cx) -> Result<Option<String>> {
+        if accounts::account(cx, &self.user)?.is_some() {
+            return Ok(Some(format!("the group {} stays, since the account does", self.user)));
+        }
+        if accounts::group(cx, &self.user)?.is_some() {
+            cx.run(&Cmd::new("groupdel").arg(&self.user))?;
+        }
+        Ok(None)
+    }
+
+    fn make_home(&self, cx: &Cx) -> Result<()> {
         let home = self.path.display();
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.path);
-        made.with_context(|| format!("cannot make `{home}`"))?;
+        ours::make_directories(cx, &self.path, 0o755)?;
         match self.owner()? {
             Some(owner) if owner == (self.uid, self.gid) => Ok(()),
             Some((uid, _)) if uid == 0 || uid == self.uid => {

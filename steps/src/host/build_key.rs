@@ -14,14 +14,15 @@
 //! is written again if it got lost. Other lines of `authorized_keys` stay as they are, and a line that trusts the key already
 //! counts, whatever options it has.
 //!
-//! **To take it back** remove the line and the two files.
+//! **To take it back** `drover destroy`, or remove the line and the two files. A key that was there before stays.
 
 use super::{privilege, program};
 use crate::farm::{Account, Farm};
+use crate::ours;
 use crate::resource::{ACCOUNT, HOME, KEY, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Access, Check, Cmd, Cx, Entry, Kind, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Cmd, Cx, Entry, Kind, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -35,6 +36,11 @@ const PARTIAL: &str = ".ssh/.id_rsa.partial";
 const PARTIAL_PUBLIC: &str = ".ssh/.id_rsa.partial.pub";
 
 const MODES: [(&str, u32); 3] = [(DIRECTORY, 0o700), (PRIVATE, 0o600), (TRUSTED, 0o640)];
+
+// Remembered if they were made here.
+const MADE_DIRECTORY: &str = "made the directory";
+const MADE_KEY: &str = "made the key";
+const MADE_PUBLIC: &str = "made the public half";
 
 /// See the manual above.
 #[derive(Debug, Deserialize)]
@@ -85,6 +91,11 @@ impl FarmStep<Farm> for BuildKey {
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         let account = &at.account;
         let home = Rootfs::open(&account.home)?;
+        for (path, made) in [(DIRECTORY, MADE_DIRECTORY), (PRIVATE, MADE_KEY), (PUBLIC, MADE_PUBLIC)] {
+            if home.entry(path)?.is_none() {
+                cx.remember(made, "")?;
+            }
+        }
         home.mkdir_all(DIRECTORY, access(account, 0o700))?;
         if home.entry(PRIVATE)?.is_none() {
             make_key(cx, &home, account)?;
@@ -93,12 +104,32 @@ impl FarmStep<Farm> for BuildKey {
             let public = cx.read(&keygen(&at.key()).args(["-y", "-P", ""]))?;
             home.write(PUBLIC, &public, access(account, 0o644))?;
         }
-        trust(&home, account)?;
+        trust(cx, &home, account)?;
         for (path, mode) in MODES {
             let path = account.home.join(path);
             cx.run(&as_account(account, "chmod").arg(format!("{mode:o}")).arg(path))?;
         }
         Ok(())
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
+        let home_path = &at.account.home;
+        let Some(home) = Rootfs::find(home_path)? else { return Ok(Undo::default()) };
+        let mut undo = ours::undo_inside(cx, home_path, TRUSTED)?;
+        for (path, made) in
+            [(PRIVATE, MADE_KEY), (PUBLIC, MADE_PUBLIC), (PARTIAL, MADE_KEY), (PARTIAL_PUBLIC, MADE_KEY)]
+        {
+            if cx.remembered(made)?.is_some() && home.entry(path)?.is_some() {
+                let what = format!("remove {}", home_path.join(path).display());
+                undo = undo.act(what, move |_| Rootfs::open(home_path)?.remove(path));
+            }
+        }
+        if cx.remembered(MADE_DIRECTORY)?.is_some() && home.entry(DIRECTORY)?.is_some() {
+            let directory = home_path.join(DIRECTORY);
+            let what = format!("remove {} if nothing is left in it", directory.display());
+            undo = undo.act_if(what, move |_| ours::remove_empty(&directory));
+        }
+        Ok(undo)
     }
 
     fn verify(&self, cx: &Cx, at: &Farm) -> Result<()> {
@@ -166,10 +197,10 @@ fn check_trust(home: &Rootfs, account: &Account) -> Result<Check> {
     Ok(Check::text(&account.home.join(TRUSTED).display().to_string(), trusted.as_deref(), &after))
 }
 
-fn trust(home: &Rootfs, account: &Account) -> Result<()> {
+fn trust(cx: &Cx, home: &Rootfs, account: &Account) -> Result<()> {
     let public = home.read(PUBLIC)?.context("the public key is gone again")?;
     let trusted = home.read_to_edit(TRUSTED)?.unwrap_or_default();
-    home.write(TRUSTED, &with_key(&trusted, &public), access(account, 0o640))
+    ours::write_inside(cx, home, TRUSTED, &with_key(&trusted, &public), access(account, 0o640))
 }
 
 /// Makes the key beside its place, then moves it there, the private half last: where that is, the other is too.

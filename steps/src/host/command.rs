@@ -27,7 +27,7 @@ use crate::farm::Farm;
 use crate::script::Script;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Cmd, Cx};
+use drover_engine::{Check, Cmd, Cx, Undo};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -91,5 +91,9 @@ impl FarmStep<Farm> for Command {
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         cx.run(&shell(&self.run))
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        Ok(Undo::default().keep(format!("what the command {} did stays", self.name)))
     }
 }

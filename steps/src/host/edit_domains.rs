@@ -24,7 +24,7 @@
 //! The memory of the plan's own containers is for `DefineDomain`: two steps that disagree would undo each other for ever,
 //! so that is an error.
 //!
-//! **To take it back** say the opposite.
+//! **To take it back** `drover destroy`, or say the opposite.
 
 use super::privilege;
 use crate::domain::{self, Lookup, Validation};
@@ -34,7 +34,7 @@ use crate::script::ensure_name;
 use crate::size::Size;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, Need, Resource};
+use drover_engine::{Check, Cx, Need, Resource, Undo};
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 use xmltree::{Element, XMLNode};
@@ -226,13 +226,19 @@ impl FarmStep<Farm> for EditDomains {
         let names = self.names(cx)?.required()?;
         for (done, name) in names.iter().enumerate() {
             let mut definition = domain::find(cx, name)?.required()?;
+            let before = domain::text(&definition)?;
             if self.change.edit(&mut definition).is_some() {
-                domain::define(cx, &definition, validation)
+                domain::define_ours(cx, name, before, &definition, validation)
                     .with_context(|| format!("edit the domain `{name}`"))?;
             }
             cx.progress(done as u64 + 1, names.len() as u64);
         }
         Ok(())
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        let names = domain::names_to_undo()?;
+        names.iter().try_fold(Undo::default(), |undo, name| Ok(undo.and(domain::undo_edit(cx, name)?)))
     }
 }
 

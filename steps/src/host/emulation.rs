@@ -8,7 +8,7 @@ use crate::farm::Farm;
 use crate::resource::{BINFMT, EMULATION, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource};
+use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Undo};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Programs of an architecture can be executed.
 #[derive(Debug)]
 pub(super) struct Emulation(pub(super) Architecture);
+
+/// Remembered if nothing was registered before.
+const REGISTERED: &str = "registered";
 
 /// How the kernel is to run the programs of an architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,9 @@ impl FarmStep<Farm> for Emulation {
             return Ok(());
         }
         if !self.check(cx, at)?.is_satisfied() {
+            if self.registration()?.is_none() {
+                cx.remember(REGISTERED, "")?;
+            }
             self.register(cx)?;
         }
         let Some(registration) = self.registration()? else {
@@ -80,6 +86,16 @@ impl FarmStep<Farm> for Emulation {
             interpreter.display()
         );
         Ok(())
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        if cx.remembered(REGISTERED)?.is_none() || self.registration()?.is_none() {
+            return Ok(Undo::default());
+        }
+        let entry = self.entry();
+        Ok(Undo::default().act(format!("let the kernel forget `{entry}`"), move |cx| {
+            cx.run(&Cmd::new("update-binfmts").args(["--disable", &entry]))
+        }))
     }
 
     fn verify(&self, cx: &Cx, at: &Farm) -> Result<()> {

@@ -17,15 +17,16 @@
 //! The dry run shows the difference. What is written is whole at every moment: the new file is made beside the old one and
 //! renamed. A link is followed to the file that it names. Missing directories are made.
 //!
-//! **To take it back** remove the file, or put its old text back.
+//! **To take it back** `drover destroy`, which puts back what was there; or remove the file. Directories stay.
 
 use super::{accounts, privilege};
 use crate::farm::Farm;
 use crate::file_text::{Database, FileText, Source, default_mode, default_owner};
+use crate::ours;
 use crate::resource::{ACCOUNT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource};
+use drover_engine::{Access, Check, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 
 /// See the manual above.
@@ -105,7 +106,14 @@ impl FarmStep<Farm> for HostFile {
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         let access = self.access(cx)?;
         let file = self.file().mode(access.mode).owner(access.uid, access.gid);
-        file.write(&self.says().text(&at.plan_directory.0)?)?;
+        ours::remember_access(cx, file.access()?)?;
+        ours::write(cx, &file, &self.says().text(&at.plan_directory.0)?)?;
         file.set_access(access)
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        let has = self.file().access()?;
+        let access = ours::undo_access(cx, has, &self.path, |access| self.file().set_access(access))?;
+        Ok(access.and(ours::undo(cx, self.file())?))
     }
 }

@@ -26,16 +26,20 @@
 //!
 //! **Changes** what apt changes: the packages, what they depend on, and the package lists.
 //!
-//! **To take it back** `apt-get purge` what is not needed any more, then `apt-get autoremove`.
+//! **To take it back** `drover destroy`, which purges the packages that were not there before, as far as nothing else
+//! needs them, and no others; package lists stay. Not while there are containers or domains that are not ours. Without it:
+//! `apt-get purge` what is not needed any more, then `apt-get autoremove`.
 
 use super::apt::{self, Apt};
 use super::{policy, privilege};
 use crate::farm::Farm;
 use crate::resource::PACKAGES as RESOURCE;
 use crate::step::FarmStep;
-use anyhow::{Result, ensure};
-use drover_engine::{Check, Claim, Cx, Resource};
+use anyhow::{Context, Result, ensure};
+use drover_engine::{Check, Claim, Cx, Resource, Undo};
 use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -123,7 +127,7 @@ impl FarmStep<Farm> for HostPackages {
     fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
         let missing = self.missing(cx)?;
         if !missing.is_empty() {
-            return Ok(Check::needed(format!("not installed: {}", missing.join(", "))));
+            return Ok(Check::needed(format!("{NOT_INSTALLED}{}", missing.join(", "))));
         }
         if policy::is_left_behind()? {
             return Ok(Check::needed(format!("a killed installation left {}", policy::PATH)));
@@ -141,7 +145,13 @@ impl FarmStep<Farm> for HostPackages {
         let apt = Apt::new(cx)?;
         let installed = apt.finish_interrupted().and_then(|()| {
             let missing = self.missing(cx)?;
-            if missing.is_empty() { Ok(()) } else { apt.install(&missing) }
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let mut ours = installed_by_us(cx)?;
+            ours.extend(apt.new_with(&missing)?);
+            cx.remember(OURS, &ours.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+            apt.install(&missing)
         });
         let cleaned = policy::clean_up();
         for log in ["/var/log/apt/term.log", "/var/log/dpkg.log"] {
@@ -149,9 +159,68 @@ impl FarmStep<Farm> for HostPackages {
         }
         installed.and(cleaned)
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
+        let ours = apt::present(cx, &installed_by_us(cx)?)?;
+        if ours.is_empty() {
+            return Ok(Undo::default());
+        }
+        let what = format!(
+            "purge the {} packages that came with it and that nothing else needs ({}), unless containers are left",
+            ours.len(),
+            ours.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+        );
+        Ok(Undo::default().act_if(what, move |cx| {
+            if let Some(left) = containers_left(at)? {
+                return Ok(Some(format!("the packages stay: {left} is not ours, and needs them")));
+            }
+            Apt::purge(cx, &ours)?;
+            let left = apt::present(cx, &ours)?;
+            let names: Vec<_> = left.iter().map(String::as_str).collect();
+            Ok((!left.is_empty()).then(|| format!("packages that others need stay: {}", names.join(", "))))
+        }))
+    }
+}
+
+/// What stands before the packages that are missing.
+const NOT_INSTALLED: &str = "not installed: ";
+
+/// What is remembered: the packages that were not there before, those that came as dependencies too.
+const OURS: &str = "packages";
+
+fn installed_by_us(cx: &Cx) -> Result<BTreeSet<String>> {
+    Ok(cx.remembered(OURS)?.unwrap_or_default().lines().map(str::to_owned).collect())
+}
+
+/// A domain or container, whoever made it, that would be lost or left without its programs.
+fn containers_left(farm: &Farm) -> Result<Option<String>> {
+    for (directory, suffix) in [
+        (Path::new("/etc/libvirt/lxc"), "xml"),
+        (Path::new("/etc/libvirt/qemu"), "xml"),
+        (Path::new("/var/lib/lxc"), ""),
+        (farm.containers().as_path(), ""),
+    ] {
+        let entries = match directory.read_dir() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.with_context(|| format!("cannot read `{}`", directory.display()))?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().unwrap_or_default() == suffix {
+                return Ok(Some(path.display().to_string()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 impl HostPackages {
+    /// The command that installs what this step says is missing, for who wants to do it by hand.
+    pub fn by_hand(reason: &str) -> Option<String> {
+        let names = reason.strip_prefix(NOT_INSTALLED)?;
+        Some(format!("apt-get install --no-install-recommends {}", names.replace(", ", " ")))
+    }
+
     /// Which packages are not, or not wholly, installed.
     fn missing<'a>(&'a self, cx: &Cx) -> Result<Vec<&'a str>> {
         let wanted: Vec<&str> =

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The daemon is started by what the host has: systemd, `/etc/init.d/libvirtd`, or itself (`virtlogd -d`, `libvirtd -d`).
-//! It is not started at boot unless systemd or the script does that: without them, run the plan again.
+//! systemd is told to start it at boot, and a script is by its package; where there is neither, run the plan again.
 //!
 //! On a host with hybrid cgroups (version 1, and version 2 beside it at `/sys/fs/cgroup/unified`) libvirt cannot start a
 //! container: "Unable to create directory /sys/fs/cgroup/unified". There the daemon runs in mounts of its own,
@@ -18,17 +18,18 @@
 //! **Changes** which daemons run; under systemd on hybrid cgroups also
 //! `/etc/systemd/system/libvirtd.service.d/drover-hybrid-cgroups.conf`.
 //!
-//! **To take it back** stop `libvirtd` and `virtlogd`, and remove that file.
+//! **To take it back** `drover destroy`; or stop `libvirtd` and `virtlogd`, and remove that file.
 
 use super::cgroups::{self, UNIFIED};
 use super::process::Process;
 use super::{privilege, program};
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::{LIBVIRT, PACKAGES};
 use crate::service::{self, Starter};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Cmd, Cx, HostFile, Need, Output, Resource};
+use drover_engine::{Check, Cmd, Cx, HostFile, Need, Output, Resource, Undo};
 use rustix::process::Signal;
 use serde::Deserialize;
 use std::path::Path;
@@ -70,12 +71,18 @@ impl FarmStep<Farm> for LibvirtLxc {
 
     fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
         let installed = program::check_installed(&["virsh"]);
-        installed.and_then(|| check_answer(cx))?.and_then(|| check_cgroups(cx))
+        installed
+            .and_then(|| check_answer(cx))?
+            .and_then(|| check_cgroups(cx))?
+            .and_then(|| service::check_enabled(cx, "libvirtd"))
     }
 
-    fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        if self.check(cx, at)?.is_satisfied() {
-            return Ok(());
+    fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        if check_answer(cx)?.is_satisfied() && check_cgroups(cx)?.is_satisfied() {
+            return service::enable(cx, "libvirtd");
+        }
+        if daemon()?.is_none() {
+            cx.remember(STARTED, "")?;
         }
         let starter = Starter::of("libvirtd");
         let hybrid = cgroups::is_hybrid()?;
@@ -87,8 +94,56 @@ impl FarmStep<Farm> for LibvirtLxc {
             Starter::Nothing => stop(cx).and_then(|()| start_daemons(cx, hybrid)),
         };
         started.with_context(|| format!("libvirtd could not be started by {starter}"))?;
+        service::enable(cx, "libvirtd")?;
         await_answer(cx)
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        let mut undo = service::undo_enable(cx, "libvirtd")?;
+        if cx.remembered(STARTED)?.is_some() && (daemon()?.is_some() || log_daemon()?.is_some()) {
+            undo = undo.act_if("stop libvirtd and virtlogd, unless a domain runs", take_down);
+        }
+        if Path::new(DROP_IN).exists() {
+            undo = undo.act(format!("remove {DROP_IN}"), |cx| {
+                ours::remove(Path::new(DROP_IN))?;
+                cx.run(&Cmd::new("systemctl").arg("daemon-reload"))
+            });
+        }
+        Ok(undo)
+    }
+}
+
+/// Remembered if no daemon ran before.
+const STARTED: &str = "started";
+
+/// The units that bring the daemon back when somebody calls, first.
+const UNITS: [&str; 6] = [
+    "libvirtd.socket",
+    "libvirtd-ro.socket",
+    "libvirtd-admin.socket",
+    "libvirtd.service",
+    "virtlogd.socket",
+    "virtlogd.service",
+];
+
+/// Stops the daemons, unless a domain runs.
+fn take_down(cx: &Cx) -> Result<Option<String>> {
+    if daemon()?.is_some() && runs_domains(cx)? {
+        return Ok(Some("libvirtd goes on: a domain that is not ours runs".to_owned()));
+    }
+    match Starter::of("libvirtd") {
+        Starter::Systemd => cx.run(&Cmd::new("systemctl").arg("stop").args(UNITS))?,
+        Starter::Script(script) => cx.run(&Cmd::new(script).arg("stop"))?,
+        Starter::Nothing => {}
+    }
+    for left in [daemon()?, log_daemon()?].into_iter().flatten() {
+        left.end(cx, Signal::TERM)?;
+    }
+    Ok(None)
+}
+
+fn log_daemon() -> Result<Option<Process>> {
+    Process::of_pid_file(Path::new("/run/virtlogd.pid"), "virtlogd")
 }
 
 fn check_answer(cx: &Cx) -> Result<Check> {
@@ -138,7 +193,7 @@ fn stop(cx: &Cx) -> Result<()> {
 }
 
 fn start_daemons(cx: &Cx, hybrid: bool) -> Result<()> {
-    if Process::of_pid_file(Path::new("/run/virtlogd.pid"), "virtlogd")?.is_none() {
+    if log_daemon()?.is_none() {
         cx.run(&service::lasting("virtlogd").arg("-d"))?;
     }
     cx.run(&daemon_command(Path::new("libvirtd"), "-d", hybrid))

@@ -8,11 +8,12 @@ use super::bridge_dns::DNSMASQ;
 use super::process::Process;
 use super::{privilege, program};
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::{BRIDGE, LXC_NET_INPUT, PACKAGES};
 use crate::service::{self, Starter};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource, Undo};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -62,7 +63,8 @@ impl FarmStep<Farm> for LxcNet {
             .and_then(|| Ok(program::check_installed(&["ip", "ethtool"])))?
             .and_then(|| check_address(cx, at))?
             .and_then(|| check_current(at))?
-            .and_then(|| check_offload(cx, &at.bridge))
+            .and_then(|| check_offload(cx, &at.bridge))?
+            .and_then(|| service::check_enabled(cx, "lxc-net"))
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
@@ -72,12 +74,66 @@ impl FarmStep<Farm> for LxcNet {
             cx.note(&format!("lxc-net is restarted: {reason}"));
             // What is read now is what dnsmasq reads; an edit after this shows as a difference.
             let inputs = digest(at)?;
+            if check_interface(&at.bridge).is_satisfied() && cx.remembered(STARTED)?.is_none() {
+                cx.remember(WAS_UP, "")?;
+            }
+            cx.remember(STARTED, "")?;
             restart(cx)?;
             let dnsmasq = await_dnsmasq(cx)?;
             stamp(at).write(&stamp_text(&inputs, dnsmasq))?;
         }
+        service::enable(cx, "lxc-net")?;
         cx.run(&Cmd::new("ethtool").args(["-K", &at.bridge, "tx", "off"]))
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
+        if cx.remembered(WAS_UP)?.is_some() {
+            return Ok(Undo::default().keep(format!(
+                "the bridge {} was up before: it stays so, until lxc-net is started again as it was configured before",
+                at.bridge
+            )));
+        }
+        let undo = service::undo_enable(cx, "lxc-net")?;
+        if !check_interface(&at.bridge).is_satisfied() && dnsmasq()?.is_none() {
+            return Ok(undo);
+        }
+        let what = format!("stop lxc-net, and with it the bridge {}, unless somebody is on it", at.bridge);
+        Ok(undo.act_if(what, |cx| stop(cx, at)))
+    }
+}
+
+/// Remembered of a bridge that was there before it was first started here,
+const WAS_UP: &str = "was up";
+/// and of one that was started here.
+const STARTED: &str = "started";
+
+/// Stops lxc-net unless somebody is on the bridge.
+fn stop(cx: &Cx, farm: &Farm) -> Result<Option<String>> {
+    if let Some(name) = on_bridge(&farm.bridge)? {
+        return Ok(Some(format!("the bridge {} stays: `{name}` is on it", farm.bridge)));
+    }
+    match Starter::of("lxc-net") {
+        Starter::Systemd => cx.run(&Cmd::new("systemctl").args(["stop", "lxc-net"])),
+        Starter::Script(script) => cx.run(&Cmd::new(script).arg("stop")),
+        Starter::Nothing => cx.run(&Cmd::new(PROGRAM).arg("stop")),
+    }
+    .context("lxc-net could not be stopped")?;
+    if let Some(left) = dnsmasq()? {
+        left.end(cx, Signal::TERM)?;
+    }
+    // Nobody was on the bridge before us: whom an address was lent to is of no use to anybody.
+    ours::remove(&farm.leases())?;
+    ours::remove(stamp(farm).path()).map(|()| None)
+}
+
+/// An interface that is on the bridge.
+fn on_bridge(name: &str) -> Result<Option<String>> {
+    let ports = Path::new("/sys/class/net").join(name).join("brif");
+    if !ports.is_dir() {
+        return Ok(None);
+    }
+    let mut entries = ports.read_dir().with_context(|| format!("cannot read `{}`", ports.display()))?;
+    Ok(entries.next().transpose()?.map(|entry| entry.file_name().to_string_lossy().into_owned()))
 }
 
 fn check_interface(name: &str) -> Check {

@@ -20,7 +20,7 @@
 //! A cache that is a link to another place already, or two places that both hold something, are errors before anything
 //! runs: which of them is to stay is not for Drover to say.
 //!
-//! **To take it back** remove the link and move the directory to where it was.
+//! **To take it back** `drover destroy`; or remove the link and move the directory to where it was.
 
 use super::privilege;
 use super::relocation::Relocation;
@@ -28,7 +28,7 @@ use crate::farm::Farm;
 use crate::resource::{LXC_CACHE, STORAGE};
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Cx, Need, Resource};
+use drover_engine::{Check, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,6 +75,10 @@ impl FarmStep<Farm> for RelocateCache {
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        self.relocation(at).apply(cx)
+        self.relocation(at).apply_ours(cx)
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
+        self.relocation(at).undo(cx)
     }
 }

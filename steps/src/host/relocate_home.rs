@@ -16,7 +16,7 @@
 //! may be at work in the home meanwhile: a process of the account is an error that names it. Containers that run have the
 //! old place bound, and see the new one when they are started the next time.
 //!
-//! **To take it back** remove the link and move the directory to where it was.
+//! **To take it back** `drover destroy`; or remove the link and move the directory to where it was.
 
 use super::privilege;
 use super::relocation::Relocation;
@@ -24,7 +24,7 @@ use crate::farm::Farm;
 use crate::resource::{ACCOUNT, HOME, STORAGE};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Cx, Need, Resource};
+use drover_engine::{Check, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -98,6 +98,10 @@ impl FarmStep<Farm> for RelocateHome {
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         ensure_idle(at)?;
-        self.relocation(at).apply(cx)
+        self.relocation(at).apply_ours(cx)
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
+        self.relocation(at).undo(cx)
     }
 }

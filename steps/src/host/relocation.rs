@@ -3,6 +3,8 @@
 //! Killed anywhere, the next attempt goes on: what is being copied lies in `PLACE.moving` and counts for nothing; what was
 //! moved aside lies in `DIRECTORY.drover-moved` until the link stands. It does not know what the directory holds.
 
+mod back;
+
 use super::volume::Volume;
 use crate::tree;
 use anyhow::{Context, Result, bail, ensure};
@@ -77,9 +79,14 @@ impl Relocation {
         if volume.holds(from)? { Ok(()) } else { volume.require_space(size(cx, from)?) }
     }
 
+    /// Where a link that reads `target` leads in the old place.
+    fn leads(&self, target: &Path) -> PathBuf {
+        plain(&self.from.parent().unwrap_or(Path::new("/")).join(target))
+    }
+
     /// Whether a link that is there leads where this one would.
     fn ensure_ours(&self, target: &Path) -> Result<()> {
-        let leads = plain(&self.from.parent().unwrap_or(Path::new("/")).join(target));
+        let leads = self.leads(target);
         ensure!(
             leads == self.to,
             "`{0}` is a link to `{1}` already, and the plan says `{2}`: remove the link (`rm {0}`), or say \

@@ -18,15 +18,16 @@
 //!
 //! **Changes** makes the directory and `rootfs` in it, mode 755, owned by root; what is there stays as it is.
 //!
-//! **To take it back** destroy the containers, then `rmdir` both.
+//! **To take it back** `drover destroy`; or destroy the containers, then `rmdir` both.
 
 use super::privilege;
 use super::volume::Volume;
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::STORAGE;
 use crate::step::FarmStep;
-use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, Resource};
+use anyhow::{Result, ensure};
+use drover_engine::{Check, Cx, Resource, Undo};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -79,9 +80,12 @@ impl FarmStep<Farm> for Storage {
         Ok(missing.map_or(Check::Satisfied, |it| Check::needed(format!("{} does not exist", it.display()))))
     }
 
-    fn apply(&self, _cx: &Cx, at: &Farm) -> Result<()> {
-        let rootfs = at.containers();
-        std::fs::create_dir_all(&rootfs).with_context(|| format!("cannot make `{}`", rootfs.display()))
+    fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        ours::make_directories(cx, &at.containers(), 0o755)
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        ours::undo_directories(cx)
     }
 }
 

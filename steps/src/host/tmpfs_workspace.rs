@@ -22,16 +22,17 @@
 //! **Changes** one line in `/etc/fstab`, marked, and mounts it, mode 755, owned by the account. `BindHome` shows it to
 //! containers, besides the home.
 //!
-//! **To take it back** `umount PATH`, and remove the line.
+//! **To take it back** `drover destroy`; or `umount PATH`, and remove the line. What is in it is lost.
 
 use super::{lines, privilege};
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::{ACCOUNT, HOME};
 use crate::size::Size;
 use crate::step::FarmStep;
 use crate::tree;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource, Undo};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, statvfs};
 use serde::Deserialize;
 use std::fs;
@@ -173,18 +174,32 @@ impl FarmStep<Farm> for TmpfsWorkspace {
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         let file = HostFile::new(FSTAB);
-        file.write(&self.edited(at, file.read()?.as_deref().unwrap_or_default()))?;
+        ours::write(cx, &file, &self.edited(at, file.read()?.as_deref().unwrap_or_default()))?;
         if self.mounted()?.is_some() {
             return cx.run(&mount(&format!("remount,{}", self.options(at)), &self.path));
         }
         let path = self.path.display();
-        fs::create_dir_all(&self.path).with_context(|| format!("make `{path}`"))?;
+        ours::make_directories(cx, &self.path, 0o755)?;
         let (uid, gid) = (Uid::from_raw(at.account.uid), Gid::from_raw(at.account.gid));
         chownat(CWD, &self.path, Some(uid), Some(gid), AtFlags::empty())
             .with_context(|| format!("give `{path}` to `{}`", at.account.user))?;
+        cx.remember(MOUNTED, "")?;
         cx.run(&mount(&self.options(at), &self.path))
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        let mut undo = Undo::default();
+        if cx.remembered(MOUNTED)?.is_some() && self.mounted()?.is_some() {
+            undo = undo.act(format!("umount {}, with what is in it", self.path.display()), |cx| {
+                cx.run(&Cmd::new("umount").arg(&self.path))
+            });
+        }
+        Ok(undo.and(ours::undo(cx, HostFile::new(FSTAB))?).and(ours::undo_directories(cx)?))
+    }
 }
+
+/// Remembered if it was mounted here.
+const MOUNTED: &str = "mounted";
 
 fn mount(options: &str, path: &Path) -> Cmd {
     Cmd::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path)

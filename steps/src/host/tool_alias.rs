@@ -20,15 +20,16 @@
 //!
 //! **Changes** the link `/usr/local/bin/NAME`.
 //!
-//! **To take it back** remove the link.
+//! **To take it back** `drover destroy`, or remove the link.
 
 use super::{privilege, program};
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::{PACKAGES, TOOL_ALIAS};
 use crate::script::ensure_name;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Cx, Need, Resource};
+use drover_engine::{Check, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -36,6 +37,9 @@ use std::path::{Path, PathBuf};
 
 /// What stands in for a program, and the package that holds it.
 const STAND_INS: &[(&str, &[&str], &str)] = &[("yum", &["yum4", "dnf-3", "dnf"], "dnf")];
+
+/// Remembered: where the link that was made here leads.
+const TARGET: &str = "target";
 
 /// See the manual above.
 #[derive(Debug, Deserialize)]
@@ -110,8 +114,18 @@ impl FarmStep<Farm> for ToolAlias {
         })
     }
 
-    fn apply(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        let (link, made) = (self.link(), cx.remembered(TARGET)?);
+        // One that somebody made to lead elsewhere is not ours.
+        if made.is_none() || fs::read_link(&link).ok().map(|it| it.display().to_string()) != made {
+            return Ok(Undo::default());
+        }
+        Ok(Undo::default().act(format!("remove the link {}", link.display()), move |_| ours::remove(&link)))
+    }
+
+    fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         let (target, link) = (self.target()?, self.link());
+        cx.remember(TARGET, &target.display().to_string())?;
         // A link that leads nowhere is what an earlier target left.
         if link.is_symlink() {
             fs::remove_file(&link).with_context(|| format!("remove the link `{}`", link.display()))?;

@@ -19,14 +19,15 @@
 //! that is not there is made, mode 644, owned by the account. Shells read it at the next login, and bash only where
 //! there is neither `~/.bash_profile` nor `~/.bash_login`.
 //!
-//! **To take it back** remove the two lines.
+//! **To take it back** `drover destroy`, or remove the two lines.
 
 use super::accounts::{self, HostAccount};
 use super::{lines, privilege};
 use crate::farm::Farm;
+use crate::ours;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, HostFile};
+use drover_engine::{Check, Cx, HostFile, Undo};
 use serde::Deserialize;
 
 const NAME: &str = "LIBVIRT_DEFAULT_URI";
@@ -66,7 +67,11 @@ impl FarmStep<Farm> for VirshDefaultUri {
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         let file = profile(&self.owner(cx)?);
-        file.write(&edit(file.read()?.as_deref().unwrap_or("")))
+        ours::write(cx, &file, &edit(file.read()?.as_deref().unwrap_or("")))
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        ours::undo(cx, profile(&self.owner(cx)?))
     }
 }
 

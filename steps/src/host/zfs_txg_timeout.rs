@@ -13,14 +13,15 @@
 //!
 //! A host without ZFS is an error that says how to get it. (`TmpfsWorkspace` is the document's other way.)
 //!
-//! **To take it back** remove the file, and write 5 to `/sys/module/zfs/parameters/zfs_txg_timeout`.
+//! **To take it back** `drover destroy`; or remove the file, and write 5 to `/sys/module/zfs/parameters/zfs_txg_timeout`.
 
 use super::privilege;
 use crate::farm::Farm;
+use crate::ours;
 use crate::resource::PACKAGES;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, HostFile, Need, Resource};
+use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 use std::fs;
 use std::path::Path;
@@ -80,22 +81,43 @@ impl FarmStep<Farm> for ZfsTxgTimeout {
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {
         let lasting = Check::text(FILE, HostFile::new(FILE).read()?.as_deref(), &self.text());
         lasting.and_then(|| {
-            let now = match fs::read_to_string(PARAMETER) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return Ok(Check::needed("the module zfs is not loaded"));
-                }
-                now => now.with_context(|| format!("read `{PARAMETER}`"))?,
-            };
-            let now = now.trim();
-            Ok(match now == self.seconds.to_string() {
-                true => Check::Satisfied,
-                false => Check::needed(format!("`{PARAMETER}` is {now}, not {}", self.seconds)),
+            Ok(match parameter()? {
+                None => Check::needed("the module zfs is not loaded"),
+                Some(now) if now == self.seconds.to_string() => Check::Satisfied,
+                Some(now) => Check::needed(format!("`{PARAMETER}` is {now}, not {}", self.seconds)),
             })
         })
     }
 
-    fn apply(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        HostFile::new(FILE).write(&self.text())?;
-        fs::write(PARAMETER, self.seconds.to_string()).with_context(|| format!("write `{PARAMETER}`"))
+    fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        if let (None, Some(now)) = (cx.remembered(BEFORE)?, parameter()?) {
+            cx.remember(BEFORE, &now)?;
+        }
+        ours::write(cx, &HostFile::new(FILE), &self.text())?;
+        set_parameter(&self.seconds.to_string())
     }
+
+    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+        let undo = ours::undo(cx, HostFile::new(FILE))?;
+        let (Some(before), Some(now)) = (cx.remembered(BEFORE)?, parameter()?) else { return Ok(undo) };
+        if now == before || now != self.seconds.to_string() {
+            return Ok(undo);
+        }
+        Ok(undo.act(format!("let ZFS write every {before} s again"), move |_| set_parameter(&before)))
+    }
+}
+
+/// Remembered: what the module used before.
+const BEFORE: &str = "before";
+
+/// What the module uses now; `None` if it is not loaded.
+fn parameter() -> Result<Option<String>> {
+    match fs::read_to_string(PARAMETER) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        now => Ok(Some(now.with_context(|| format!("read `{PARAMETER}`"))?.trim().to_owned())),
+    }
+}
+
+fn set_parameter(seconds: &str) -> Result<()> {
+    fs::write(PARAMETER, seconds).with_context(|| format!("write `{PARAMETER}`"))
 }

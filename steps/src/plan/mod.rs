@@ -174,6 +174,7 @@ mod typed;
 mod unique;
 
 pub use diagnostic::{Diagnostic, Place};
+pub use suggest::nearest;
 
 use crate::container::Container;
 use crate::farm::Farm;
