@@ -13,6 +13,7 @@ pub mod container;
 pub mod deb822;
 pub mod diagnosis;
 pub mod dnsmasq_hosts;
+pub mod doctor;
 pub mod domain;
 pub mod dpkg;
 pub mod farm;

@@ -10,27 +10,54 @@ use anyhow::{Context, Result, bail};
 use drover_engine::{Cmd, Cx};
 use std::path::{Path, PathBuf};
 
+/// What a mirror says about a release and an architecture, unless that it does not host them, which is an error.
+pub(crate) enum Hosting {
+    /// It does; the mirror's address.
+    Hosted(String),
+    /// It cannot be asked now, and why.
+    Unasked(String),
+}
+
 /// Ends well unless the mirror says that it does not host the release for that architecture.
 pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
+    if let Hosting::Unasked(why) = hosting(cx, base)? {
+        cx.note(&why);
+    }
+    Ok(())
+}
+
+/// Asks the mirror whether it hosts the release for that architecture.
+pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
     let mirror = Mirror::of(base)?;
     let archive = &mirror.main;
-    if !archive.uri.starts_with("http") || !Path::new(base.release.keyring()).exists() {
-        // apt itself will tell, once it has the keys.
-        return Ok(());
+    let unasked =
+        |why: &str| Ok(Hosting::Unasked(format!("the mirror `{}` was not asked: {why}", archive.uri)));
+    if !archive.uri.starts_with("http") {
+        return unasked("only apt itself can reach it");
+    }
+    if !Path::new(base.release.keyring()).exists() {
+        return unasked(&format!(
+            "the keys it is to be proved with are not installed yet: {}",
+            base.release.keyring()
+        ));
     }
     let directory = tempfile::tempdir().context("make a temporary directory")?;
-    let Some(signed) = download(cx, archive, directory.path())? else { return Ok(()) };
+    let signed = match download(cx, archive, directory.path())? {
+        Ok(signed) => signed,
+        Err(said) => return unasked(&said),
+    };
     let text = trust::verified(cx, &signed, base.release).with_context(|| {
         format!(
             "the Release file of `{}` at the mirror `{}` is not signed as it should be",
             archive.suite, archive.uri
         )
     })?;
-    ensure_listed(&text, archive, base.arch.debian())
+    ensure_listed(&text, archive, base.arch.debian())?;
+    Ok(Hosting::Hosted(archive.uri.clone()))
 }
 
-/// The signed Release file; `None` if the mirror cannot be asked now.
-fn download(cx: &Cx, archive: &Archive, directory: &Path) -> Result<Option<PathBuf>> {
+/// The signed Release file, or why the mirror cannot be asked now.
+fn download(cx: &Cx, archive: &Archive, directory: &Path) -> Result<Result<PathBuf, String>> {
     let file = directory.join("InRelease");
     let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);
     // Its own directory keeps the sandbox of apt's downloads out, which could not write there.
@@ -39,7 +66,7 @@ fn download(cx: &Cx, archive: &Archive, directory: &Path) -> Result<Option<PathB
         command.args(["-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0", "download-file", &uri]);
     let ended = cx.probe(&command.arg(&file))?;
     if ended.status.success() {
-        return Ok(Some(file));
+        return Ok(Ok(file));
     }
     let said = ended.stderr + &ended.stdout;
     if let Some(answer) = refusal(&said) {
@@ -50,8 +77,7 @@ fn download(cx: &Cx, archive: &Archive, directory: &Path) -> Result<Option<PathB
             archive.suite
         );
     }
-    cx.note(&format!("cannot ask the mirror `{}` what it hosts: {}", archive.uri, said.trim()));
-    Ok(None)
+    Ok(Err(said.trim().to_owned()))
 }
 
 /// What the mirror answers, if it is one that asking again will not change: `404  Not Found`.

@@ -24,6 +24,9 @@
 //!
 //! Until then it stands in `rootfs-RELEASE-ARCH.partial`, with what is known of it in `rootfs-RELEASE-ARCH.partial.d`.
 //! A base system that is there already is left as it is, provided that it is complete.
+//!
+//! **To take it back** `drover destroy`; or `rm -r --one-file-system /var/cache/lxc/debian/rootfs-RELEASE-ARCH`. Downloaded
+//! packages stay in Drover's own cache.
 
 mod checkpoint;
 mod configure;
@@ -41,6 +44,7 @@ use crate::base::Base;
 use crate::step::FarmStep;
 use std::sync::Arc;
 
+pub(crate) use hosting::{Hosting, hosting};
 pub(crate) use resolve::deb;
 
 /// The chain of steps that makes a base system, each with its name in node ids, in order.

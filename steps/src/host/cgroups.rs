@@ -9,9 +9,15 @@ pub(super) const UNIFIED: &str = "/sys/fs/cgroup/unified";
 const CONTROLLERS: [&str; 3] = ["cpuacct", "devices", "memory"];
 
 /// Whether version 2 is mounted beside version 1.
-pub(super) fn is_hybrid() -> Result<bool> {
+pub(crate) fn is_hybrid() -> Result<bool> {
     let mounts = mounts("self")?;
     Ok(has_version_1(&mounts) && has_unified(&mounts))
+}
+
+/// Whether version 2 is mounted alone.
+pub(crate) fn is_pure() -> Result<bool> {
+    let mounts = mounts("self")?;
+    Ok(!has_version_1(&mounts) && mounts.lines().any(|line| kind(line) == Some("cgroup2")))
 }
 
 /// Whether version 2 is among the mounts of this process.
@@ -20,7 +26,7 @@ pub(super) fn sees_unified(process: u32) -> Result<bool> {
 }
 
 /// Complains if libvirt-LXC will not find the controllers that it needs.
-pub(super) fn require_any() -> Result<()> {
+pub(crate) fn require_any() -> Result<()> {
     let mounts = mounts("self")?;
     if !has_version_1(&mounts) {
         return match mounts.lines().any(|line| kind(line) == Some("cgroup2")) {

@@ -1,0 +1,110 @@
+//! What runs that were killed left behind: processes, mounts, half-made systems and containers.
+//!
+//! Most of it the next run continues or clears away by itself; that is said.
+
+use super::{Finding, Patient};
+use crate::guest::MARK as HALF_MADE;
+use anyhow::{Context, Result};
+use drover_engine::{Cx, MARK};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    if let Some(state) = patient.state
+        && drover_state::holder(state)?.is_none()
+    {
+        found.extend(processes()?);
+    }
+    found.extend(mounts(patient)?);
+    found.extend(half_made(patient)?);
+    if found.is_empty() {
+        found.push(Finding::green(
+            "left-overs",
+            "none: no process, mount or half-made system of a killed run",
+        ));
+    }
+    Ok(found)
+}
+
+/// Processes that carry the mark of a run, while none is on.
+fn processes() -> Result<Vec<Finding>> {
+    let mark = format!("{MARK}=");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").context("cannot see which processes there are")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        // One that has ended meanwhile, or is somebody else's, has nothing to tell.
+        let Ok(environment) = fs::read(format!("/proc/{name}/environ")) else { continue };
+        if environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes())) {
+            let text = format!("process {name} was left behind by a killed run");
+            found.push(Finding::amber("left-overs", text, "nothing: the next run ends it"));
+        }
+    }
+    Ok(found)
+}
+
+/// Mounts below our directories that everybody sees: ours are private, and nothing of them should stay.
+fn mounts(patient: &Patient<'_>) -> Result<Vec<Finding>> {
+    let table = fs::read_to_string("/proc/self/mountinfo").context("what is mounted?")?;
+    let state = patient.state.map(|state| state.path().to_owned());
+    let places: Vec<PathBuf> = [Some(patient.farm.containers()), Some(patient.farm.lxc_cache.clone()), state]
+        .into_iter()
+        .flatten()
+        .collect();
+    let stray = stray_mounts(&table, &places).into_iter().map(|place| {
+        let text = format!("something is mounted at {}", place.display());
+        Finding::amber("left-overs", text, format!("umount {}, if nobody needs it", place.display()))
+    });
+    Ok(stray.collect())
+}
+
+/// Where something is mounted below, but not at, one of these places.
+fn stray_mounts(mountinfo: &str, places: &[PathBuf]) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    points.filter(|point| places.iter().any(|place| point != place && point.starts_with(place))).collect()
+}
+
+fn half_made(patient: &Patient<'_>) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for distribution in entries(&patient.farm.lxc_cache)? {
+        let partial = entries(&distribution)?;
+        let partial = partial.iter().filter(|path| path.extension().is_some_and(|end| end == "partial"));
+        found.extend(partial.map(|path| {
+            let text = format!("{} is a base system that is not complete", path.display());
+            Finding::amber("left-overs", text, "nothing: the next run goes on with it")
+        }));
+    }
+    for container in entries(&patient.farm.containers())? {
+        if container.join(HALF_MADE).exists() {
+            let text = format!("{} is a container that is not complete", container.display());
+            found.push(Finding::amber(
+                "left-overs",
+                text,
+                "nothing: the next run removes it, and makes it anew",
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// What is in a directory; nothing, if there is none.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let read = directory.read_dir().with_context(|| format!("read `{}`", directory.display()))?;
+    read.map(|entry| Ok(entry?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stray_mounts;
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_storage_itself_may_be_a_mount_but_nothing_in_it() {
+        let info = "22 1 0:21 / /srv/libvirt rw - zfs pool rw\n23 22 0:5 / /srv/libvirt/rootfs/a/rootfs/proc rw - proc p rw\n";
+        let places = [PathBuf::from("/srv/libvirt"), PathBuf::from("/var/cache/lxc")];
+        assert_eq!(stray_mounts(info, &places), [PathBuf::from("/srv/libvirt/rootfs/a/rootfs/proc")]);
+    }
+}

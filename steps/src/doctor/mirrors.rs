@@ -1,0 +1,29 @@
+//! Whether the mirror of each base system can be reached, and hosts it.
+
+use super::{Finding, Patient};
+use crate::bootstrap::{Hosting, hosting};
+use anyhow::Result;
+use drover_engine::Cx;
+use std::collections::BTreeMap;
+
+pub(super) fn look(cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
+    let bases: BTreeMap<_, _> =
+        patient.containers.iter().map(|container| (container.base.id(), &container.base)).collect();
+    let judged = bases.into_iter().map(|(id, base)| {
+        let about = format!("mirror {id}");
+        match hosting(cx, base) {
+            Ok(Hosting::Hosted(uri)) => {
+                Finding::green(about, format!("{uri} hosts it, and its signature is right"))
+            }
+            Ok(Hosting::Unasked(why)) => Finding::amber(
+                about,
+                why,
+                "see whether the network and the mirror's name work; or name another mirror in the plan",
+            ),
+            Err(error) => {
+                Finding::red(about, format!("{error:#}"), "name a mirror that hosts it in the plan")
+            }
+        }
+    });
+    Ok(judged.collect())
+}
