@@ -3,7 +3,8 @@
 use super::Known;
 
 /// Lines that apt 2.6.1, dpkg 1.21.22, debootstrap 1.0.128, wget 1.21.3 and the template lxc-debian wrote. Only the
-/// address of a public mirror is replaced, by that of the loopback interface.
+/// address of a public mirror is replaced, by that of the loopback interface. "Invalid Release signature" is quoted from
+/// debootstrap's own text.
 pub(super) static KNOWN: &[Known] = &[
     Known {
         class: "apt-locked",
@@ -25,6 +26,13 @@ pub(super) static KNOWN: &[Known] = &[
                 "dpkg: error: dpkg frontend lock was locked by another process with pid 37",
             ),
         ],
+    },
+    Known {
+        class: "release-unknown",
+        transient: false,
+        cause: "debootstrap knows no release of that name",
+        remedy: "ls /usr/share/debootstrap/scripts shows those that it knows; a newer debootstrap knows newer ones",
+        signs: &[("No such script: */scripts/", "E: No such script: /usr/share/debootstrap/scripts/nosuch")],
     },
     Known {
         class: "not-on-mirror",
@@ -153,6 +161,10 @@ pub(super) static KNOWN: &[Known] = &[
                  mismatch",
             ),
             (
+                "/Packages* was corrupt",
+                "W: http://127.0.0.1/debian/dists/trixie/main/binary-amd64/Packages.gz was corrupt",
+            ),
+            (
                 "File has unexpected size",
                 "  File has unexpected size (20 != 53080). Mirror sync in progress? [IP: 127.0.0.1 8004]",
             ),
@@ -199,6 +211,7 @@ pub(super) static KNOWN: &[Known] = &[
                 "Clearsigned file isn't valid",
                 "  Clearsigned file isn't valid, got 'NOSPLIT' (does the network require authentication?)",
             ),
+            ("Invalid Release signature", "E: Invalid Release signature (key id F8D2585B8783D481)"),
             (
                 "Error executing gpgv to check Release signature",
                 "E: Error executing gpgv to check Release signature",
@@ -252,6 +265,40 @@ pub(super) static KNOWN: &[Known] = &[
             ("Unable to locate package", "E: Unable to locate package no-such-package-x"),
             ("E: Version '*was not found", "E: Version '9.9' for 'hello' was not found"),
         ],
+    },
+    Known {
+        class: "package-unmet",
+        transient: false,
+        cause: "a package needs another one that the archive does not have, or that may not be installed beside those there",
+        remedy: "see which in the log; `apt-mark showhold` shows packages that are held, and `apt-get update` fetches new lists",
+        signs: &[
+            ("have unmet dependencies", "The following packages have unmet dependencies:"),
+            ("held broken packages", "E: Unable to correct problems, you have held broken packages."),
+        ],
+    },
+    Known {
+        class: "package-damaged",
+        transient: false,
+        cause: "a file that should be a package is none, or is cut short",
+        remedy: "remove that file where it was downloaded to, and run again",
+        signs: &[
+            (
+                "unexpected end of file or stream",
+                "dpkg-deb (subprocess): cannot copy archive member from 'cut.deb' to decompressor pipe: unexpected end \
+                 of file or stream",
+            ),
+            ("is not a Debian format archive", "dpkg-deb: error: 'junk.deb' is not a Debian format archive"),
+        ],
+    },
+    Known {
+        class: "package-conflict",
+        transient: false,
+        cause: "two packages have the same file",
+        remedy: "take one of them out of the plan; both names stand in the message",
+        signs: &[(
+            "trying to overwrite '*', which is also in package",
+            " trying to overwrite '/usr/same', which is also in package one 1",
+        )],
     },
     Known {
         class: "dpkg-interrupted",

@@ -2,7 +2,8 @@
 
 use super::Known;
 
-/// Lines that qemu-user 7.2, dash 0.5.12, unshare 2.38.1, libvirt 9.0.0 and LXC 5.0.2 wrote.
+/// Lines that qemu-user 7.2, dash 0.5.12, unshare 2.38.1, OpenSSH 9.2, libvirt 9.0.0 and LXC 5.0.2 wrote; those of
+/// `guest-no-address` and the first of `guest-silent` are the step `AwaitSsh`'s own.
 pub(super) static KNOWN: &[Known] = &[
     Known {
         class: "emulator-crash",
@@ -73,6 +74,18 @@ pub(super) static KNOWN: &[Known] = &[
         )],
     },
     Known {
+        class: "guest-cgroups",
+        transient: false,
+        cause: "the system in the container is older than version 2 of control groups, which this host has",
+        remedy: "add `JoinControllers` to the container's steps; or upgrade systemd in the container (backports), which \
+                 is then no longer the old environment as is",
+        signs: &[(
+            // The document's own line, from a container of CentOS 7.
+            "Failed to create symlink /sys/fs/cgroup/net_cls",
+            "Failed to create symlink /sys/fs/cgroup/net_cls: Operation not permitted",
+        )],
+    },
+    Known {
         class: "bridge-down",
         transient: false,
         cause: "the bridge that the container is to be attached to is not up",
@@ -81,6 +94,51 @@ pub(super) static KNOWN: &[Known] = &[
             "Unable to add bridge *: No such device",
             "error: Unable to add bridge lxcbr0 port vnet0: No such device",
         )],
+    },
+    Known {
+        class: "ssh-refused",
+        transient: false,
+        cause: "the container answers, and does not let the account in with that key",
+        remedy: "add `BuildKey` to the plan's host, `BindHome` and `BuildAccount` to the containers' steps, and see the \
+                 modes: sshd reads no key in a home that others may write to",
+        signs: &[(
+            "Permission denied (publickey",
+            "root@127.0.0.1: Permission denied (publickey,keyboard-interactive).",
+        )],
+    },
+    Known {
+        class: "ssh-host-key",
+        transient: false,
+        cause: "whoever answers there is not the container whose keys are known: another one has its address, or it was made \
+                anew",
+        remedy: "`drover herd` shows who has which address; `ssh-keygen -R NAME` forgets the old key",
+        signs: &[("Host key verification failed", "Host key verification failed.")],
+    },
+    Known {
+        class: "guest-no-address",
+        transient: false,
+        cause: "the container runs, and has not asked for its address or not taken it",
+        remedy: "run again, which switches checksum offload off on the bridge; `virsh -c lxc:///system console NAME` shows \
+                 what its DHCP client says",
+        signs: &[(
+            "lease: none for ",
+            "lease: none for 10.0.3.245 in /var/lib/misc/dnsmasq.lxcbr0.leases; an emulated DHCP client needs transmit \
+             checksums: ethtool -K lxcbr0 tx off",
+        )],
+    },
+    Known {
+        class: "guest-silent",
+        transient: false,
+        cause: "nobody answers on the container's port of ssh: it has not booted, or its sshd does not run",
+        remedy: "`virsh -c lxc:///system console NAME` shows how far it is; a container on a slow host may only need longer: \
+                 run again",
+        signs: &[
+            (
+                "` does not answer: ",
+                "`jenkins-debian12-arm64` does not answer: port 22 of 10.0.3.245: Connection refused (os error 111)",
+            ),
+            ("ssh: connect to host ", "ssh: connect to host 127.0.0.1 port 2223: Connection refused"),
+        ],
     },
     Known {
         class: "template-missing",

@@ -1,7 +1,8 @@
 //! Failures of the host itself: what it lacks, and what it forbids.
 //!
 //! Lines that coreutils 9.1, bash 5.2, perl, dpkg 1.21.22, apt 2.6.1, util-linux 2.38.1, debootstrap 1.0.128 and LXC 5.0.2
-//! wrote; those of `program-missing` (the first), `killed` and `too-slow` are the engine's own.
+//! wrote; those of `program-missing` (the first), `killed` (the first) and `too-slow` are the engine's own. `Disk quota
+//! exceeded` and `Cannot allocate memory` were not brought about: they are the C library's words for these errors.
 
 use super::Known;
 
@@ -18,6 +19,7 @@ pub(super) static RESOURCES: &[Known] = &[
                 " unable to fill /tmp/small/var/lib/dpkg/updates/tmp.i with padding: No space left on device",
             ),
             ("You don't have enough free space in", "E: You don't have enough free space in /tmp/small/."),
+            ("Disk quota exceeded", "cp: error writing '/srv/x': Disk quota exceeded"),
         ],
     },
     Known {
@@ -36,7 +38,15 @@ pub(super) static RESOURCES: &[Known] = &[
             ("Out of memory!", "Out of memory!"),
             ("xrealloc: cannot allocate", "bash: xrealloc: cannot allocate 7745536 bytes"),
             ("memory exhausted", "sort: memory exhausted"),
+            ("Cannot allocate memory", "bash: fork: Cannot allocate memory"),
         ],
+    },
+    Known {
+        class: "too-many-files",
+        transient: false,
+        cause: "no more files, or watches of files, may be opened: each container's init takes some",
+        remedy: "sysctl -w fs.inotify.max_user_instances=1024, and ulimit -n for the limit of one process",
+        signs: &[("Too many open files", "bash: /etc/passwd: Too many open files")],
     },
     Known {
         class: "too-many-processes",
@@ -65,6 +75,13 @@ pub(super) static KNOWN: &[Known] = &[
             "mounted with noexec or nodev",
             "E: Cannot install into target '/tmp/nd/r' mounted with noexec or nodev",
         )],
+    },
+    Known {
+        class: "mount-busy",
+        transient: false,
+        cause: "somebody is still at work in what is to be unmounted",
+        remedy: "fuser -vm PLACE shows who; let it end, and run again",
+        signs: &[("target is busy", "umount: /mnt: target is busy.")],
     },
     Known {
         class: "not-root",
@@ -118,7 +135,13 @@ pub(super) static KNOWN: &[Known] = &[
         transient: false,
         cause: "the kernel or somebody killed the process; most often memory ran out",
         remedy: "dmesg | grep -i 'out of memory' tells; run fewer steps at once, as in `--jobs 1`, or add swap space",
-        signs: &[("signal 9 (killed)", "`sh -c 'kill -9 $$'`: signal 9 (killed)")],
+        signs: &[
+            ("signal 9 (killed)", "`sh -c 'kill -9 $$'`: signal 9 (killed)"),
+            (
+                "was killed by signal (Killed)",
+                " installed killed package post-installation script subprocess was killed by signal (Killed)",
+            ),
+        ],
     },
     Known {
         class: "too-slow",
@@ -128,6 +151,19 @@ pub(super) static KNOWN: &[Known] = &[
         signs: &[
             ("stopped after * s", "`sh -c 'sleep 98761 & sleep 98761; true'`: stopped after 0.2 s"),
             ("stopped waiting after * s", "stopped waiting after 0.2 s"),
+        ],
+    },
+    Known {
+        class: "package-script",
+        transient: false,
+        cause: "a package was unpacked, and its own script that sets it up failed",
+        remedy: "see in the log what the script said before; run again to go on from that package",
+        signs: &[
+            (
+                "script subprocess returned error exit status",
+                " installed failing package post-installation script subprocess returned error exit status 1",
+            ),
+            ("dependency problems - leaving unconfigured", " dependency problems - leaving unconfigured"),
         ],
     },
 ];
