@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Resume(Pace),
     /// Show how far the last run is, or how it ended
     Status(Status),
+    /// Show what came of a run, and what took how long
+    Report(Report),
     /// Show the output of a step's last attempt
     Logs(Logs),
     /// Show the manual of a step, or list all steps
@@ -39,6 +41,10 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Show the containers as they are
     Herd(Herd),
+    /// Hold the host against what a plan needs, and say what mends it; changes nothing
+    Doctor(Doctor),
+    /// Undo what Drover made of a plan, last first; what it found and took over stays
+    Destroy(Destroy),
 }
 
 /// A plan, and which part of it.
@@ -107,6 +113,15 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Group)]
+pub(crate) struct Report {
+    /// The number of a run [default: the last]
+    pub(crate) run: Option<u32>,
+    /// JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
 pub(crate) struct Logs {
     /// The node, such as `jenkins-debian12-arm64/lxc-create`, or a glob that only it matches
     pub(crate) node: String,
@@ -141,6 +156,42 @@ pub(crate) enum GraphFormat {
     Mermaid,
     /// JSON
     Json,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Doctor {
+    /// The plan; without it, plans/debian-multiarch.ron as it was when this program was built
+    pub(crate) plan: Option<PathBuf>,
+    /// Set a value in the plan, as for `run`; may be repeated
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Destroy {
+    /// The plan's file
+    pub(crate) plan: PathBuf,
+    /// Set a value in the plan, as for `run`; may be repeated
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Only this container, which leaves host and base systems as they are; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Vec<String>,
+    /// Do not ask
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Show what would be undone, and end
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// JSON on standard output
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
+    /// Undo the host's part, too, though things were made that this plan does not know and that may need it
+    #[arg(long)]
+    pub(crate) disregard_others: bool,
 }
 
 #[derive(Debug, Group)]

@@ -4,7 +4,7 @@ use super::existing_state_dir;
 use crate::args::Logs;
 use crate::exit::Exit;
 use anyhow::{Context, Result, bail};
-use drover_state::{EventKind, EventReader, NodeId, RunId, StateDir};
+use drover_state::{EventKind, EventReader, KEPT_LOGS, NodeId, RunId, StateDir};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,11 @@ pub(crate) fn logs(state: Option<&Path>, options: &Logs) -> Result<Exit> {
     let mut attempt = Attempt::find(&state, &options.node)?;
     let file = attempt.open(&state, options.follow)?;
     let Some(mut file) = file else {
-        bail!("{} has written nothing in its attempt {}", attempt.node, attempt.number);
+        bail!(
+            "{} has written nothing in its attempt {}, or its log is gone: those of the last {KEPT_LOGS} runs that wrote any are kept",
+            attempt.node,
+            attempt.number
+        );
     };
     loop {
         // Asked before the rest is copied: what it wrote until its end is then there.

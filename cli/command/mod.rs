@@ -1,9 +1,12 @@
 //! The commands, one file each. What they share: a plan that is loaded, and the state directory.
 
+mod destroy;
+mod doctor;
 mod graph;
 mod herd;
 mod logs;
 mod plan;
+mod report;
 mod resume;
 mod run;
 mod status;
@@ -38,10 +41,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         Command::Plan(options) => plan::plan(state, options),
         Command::Resume(pace) => resume::resume(state, pace),
         Command::Status(options) => status::status(state, options),
+        Command::Report(options) => report::report(state, options),
         Command::Logs(options) => logs::logs(state, options),
         Command::Steps(options) => steps::steps(options),
         Command::Graph(options) => graph::graph(options),
         Command::Herd(options) => herd::herd(options),
+        Command::Doctor(options) => doctor::doctor(state, options),
+        Command::Destroy(options) => destroy::destroy(state, options),
     }
 }
 

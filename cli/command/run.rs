@@ -28,21 +28,21 @@ pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace) -> Result<
     let planned = Planned::load(target)?;
     let state = state_dir(state)?;
     let lock = Lock::acquire(&state)?;
-    super::resume::remember(&state, target)?;
+    super::resume::remember(&state, target, false)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
     notes.iter().for_each(|note| eprintln!("drover: {note}"));
     let interrupt = Interrupt::default();
     let signal = listen(&interrupt)?;
-    let options = options(&planned, target, pace, interrupt);
+    let options = options(&planned.name, target, pace, interrupt);
     let work = Work { graph: &planned.graph, selected: &planned.selection, state: &state, options: &options };
     let report = drover_engine::run(&work, &mut journal, display::observer().as_mut())?;
-    eprintln!("{}", display::summary(&report, begun.elapsed()));
+    eprintln!("{}", display::summary(&report, begun.elapsed(), Some("drover resume")));
     Ok(exit(&report, signal.load(Ordering::Relaxed)))
 }
 
-fn options(planned: &Planned, target: &Target, pace: &Pace, interrupt: Interrupt) -> Options {
+pub(crate) fn options(plan: &str, target: &Target, pace: &Pace, interrupt: Interrupt) -> Options {
     Options {
-        plan: planned.name.clone(),
+        plan: plan.to_owned(),
         source: target.plan.display().to_string(),
         limits: limits(pace),
         interrupt,
@@ -71,7 +71,7 @@ pub(crate) fn limits(pace: &Pace) -> Limits {
 
 /// Makes SIGINT and SIGTERM raise the interrupt, SIGTERM at once to the second level; SIGHUP is survived. Answers with
 /// where the first signal's number will be.
-fn listen(interrupt: &Interrupt) -> Result<Arc<AtomicU8>> {
+pub(crate) fn listen(interrupt: &Interrupt) -> Result<Arc<AtomicU8>> {
     let first = Arc::new(AtomicU8::new(0));
     // A terminal that is closed sends SIGHUP: the run goes on, and `drover status` shows it.
     let hang_up = Arc::default();
@@ -94,7 +94,7 @@ fn listen(interrupt: &Interrupt) -> Result<Arc<AtomicU8>> {
     Ok(first)
 }
 
-fn exit(report: &Report, signal: u8) -> Exit {
+pub(crate) fn exit(report: &Report, signal: u8) -> Exit {
     match signal {
         0 if report.is_done() => Exit::Done,
         0 => Exit::Failed,

@@ -110,7 +110,11 @@ impl View {
             }
         }
         let unchanged = self.nodes.len() - table.row_count();
-        let head = format!("run {} of {} ({}): {}", self.run, self.plan, self.source, self.state);
+        let again = match self.state {
+            State::Ended { code: 0 } | State::Running { .. } => String::new(),
+            _ => format!("; go on with `{}`", super::destroy::again(&self.source)),
+        };
+        let head = format!("run {} of {} ({}): {}{again}", self.run, self.plan, self.source, self.state);
         let failures = self.nodes.iter().filter_map(|node| match &node.now {
             Now::Ended { outcome: Outcome::Failed { failure: why }, .. } => Some(failure(&node.id, why)),
             _ => None,
@@ -166,8 +170,8 @@ impl std::fmt::Display for State {
         match self {
             Self::Running { holder } => write!(f, "running, {holder}"),
             Self::Ended { code: 0 } => write!(f, "done"),
-            Self::Ended { code } => write!(f, "ended with exit code {code}; go on with `drover resume`"),
-            Self::Killed => write!(f, "killed; go on with `drover resume`"),
+            Self::Ended { code } => write!(f, "ended with exit code {code}"),
+            Self::Killed => write!(f, "killed"),
         }
     }
 }

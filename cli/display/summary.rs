@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The last words of a run that took so long.
-pub(crate) fn summary(report: &Report, took: Duration) -> String {
+/// The last words of a run that took so long, and the command that goes on with it if it is over.
+pub(crate) fn summary(report: &Report, took: Duration, again: Option<&str>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     for failed in &report.failed {
@@ -26,8 +26,8 @@ pub(crate) fn summary(report: &Report, took: Duration) -> String {
         let _ = writeln!(text, "\ninterrupted: {}", nodes.join(", "));
     }
     let _ = write!(text, "\n{} in {}", counts(report), elapsed(took));
-    if !report.is_done() {
-        let _ = write!(text, "\ngo on with: drover resume");
+    if let Some(again) = again.filter(|_| !report.is_done()) {
+        let _ = write!(text, "\ngo on with: {again}");
     }
     text.trim_start_matches('\n').to_owned()
 }
@@ -40,6 +40,8 @@ fn counts(report: &Report) -> String {
         (report.drifted, "drifted"),
         (report.adopted, "adopted"),
         (report.unchanged, "unchanged"),
+        (report.undone, "undone"),
+        (report.kept, "kept"),
         (report.failed.len(), "failed"),
         (report.blocked.len(), "blocked"),
         (report.interrupted.len(), "interrupted"),

@@ -1,0 +1,160 @@
+//! `drover destroy`: takes back what the journal says that we made of a plan, last first; shows it, and asks before.
+
+use super::{existing_state_dir, load, print, print_json, run};
+use crate::args::{Destroy, Pace, Target};
+use crate::display;
+use crate::exit::Exit;
+use anyhow::{Result, bail, ensure};
+use drover_engine::{Graph, Interrupt, Kept, NothingSelected, Selection, Takeback, Work};
+use drover_state::{Journal, Lock, StateDir};
+use drover_steps::plan::{Loaded, nearest};
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+const DESTROY: &str = "destroy ";
+
+/// The command that goes on with a run, by its source in the journal: that of an undoing is its own command.
+pub(super) fn again(source: &str) -> String {
+    if source.starts_with(DESTROY) { format!("drover {source}") } else { "drover resume".to_owned() }
+}
+
+/// The command that undoes what is meant by `target`, as one would type it after `drover`.
+pub(super) fn command(target: &Target) -> String {
+    let quoted = |word: &str| match word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:*".contains(c)) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    let plan = quoted(&target.plan.display().to_string());
+    let names = target.only.iter().map(|name| format!(" --container {}", quoted(name)));
+    let values = target.set.iter().map(|value| format!(" --set {}", quoted(value)));
+    names.chain(values).fold(format!("{DESTROY}{plan}"), |command, option| command + &option)
+}
+
+/// Undoes what was made of a plan.
+pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
+    let plan = load(&options.plan, &options.set)?;
+    let selected = selection(&plan, options)?;
+    let Some(state) = existing_state_dir(state)? else { return told(&[], options) };
+    let lock = Lock::acquire(&state)?;
+    let (mut journal, notes) = Journal::open(&state, lock)?;
+    notes.iter().for_each(|note| eprintln!("drover: {note}"));
+    if options.container.is_empty() && !options.disregard_others {
+        refuse_strangers(&plan.graph, &journal)?;
+    }
+    let interrupt = Interrupt::default();
+    let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
+    let target = target(options);
+    let mut how = run::options(&plan.name, &target, &pace, interrupt.clone());
+    how.source = command(&target);
+    let work = Work { graph: &plan.graph, selected: &selected, state: &state, options: &how };
+    let takebacks = drover_engine::takebacks(&work, &journal);
+    let told = told(&takebacks, options)?;
+    if options.dry_run || !does_something(&takebacks) || !agreed(options.yes)? {
+        return Ok(told);
+    }
+    super::resume::remember(&state, &target, true)?;
+    let begun = Instant::now();
+    let signal = run::listen(&interrupt)?;
+    let (report, kept) = drover_engine::undo(&work, &mut journal, display::observer().as_mut())?;
+    eprintln!("{}", display::summary(&report, begun.elapsed(), Some(&again(&how.source))));
+    eprint!("{}", left(&kept, &state));
+    Ok(run::exit(&report, signal.load(Ordering::Relaxed)))
+}
+
+fn target(options: &Destroy) -> Target {
+    let Destroy { plan, set, .. } = options;
+    let (only, exclude, until) = (options.container.clone(), Vec::new(), Vec::new());
+    Target { plan: plan.clone(), set: set.clone(), only, exclude, until }
+}
+
+/// The whole plan, or the steps of the containers that are named.
+fn selection(plan: &Loaded, options: &Destroy) -> Result<Vec<bool>> {
+    let names: Vec<_> = plan.containers.iter().map(|container| container.name.as_str()).collect();
+    if let Some(name) = options.container.iter().find(|name| !names.contains(&name.as_str())) {
+        let nearest = nearest(name, names.iter().copied()).into_iter().map(str::to_owned).collect();
+        return Err(NothingSelected::NoMatch { pattern: name.clone(), nearest }.into());
+    }
+    let only = options.container.iter().map(|name| format!("{name}/*")).collect();
+    Selection { only, ..Selection::default() }.of(&plan.graph)
+}
+
+/// What was made by another plan, or before this one was edited, may need what this one would take away.
+fn refuse_strangers(graph: &Graph, journal: &Journal) -> Result<()> {
+    let mut places: Vec<_> = drover_engine::strangers(graph, journal);
+    places.dedup_by(|one, other| one.place() == other.place());
+    if places.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = places.iter().map(|id| format!("`{}`", id.place())).collect();
+    bail!(
+        "Drover also made {}, which this plan does not know and which may need its host's part: undo that with its own \
+         plan first, or undo only containers of this one (`--container NAME`), or all the same (`--disregard-others`)",
+        names.join(", ")
+    )
+}
+
+/// Whether anything would be undone, or what would be cannot be told yet.
+fn does_something(takebacks: &[Takeback]) -> bool {
+    takebacks.iter().any(|it| !it.does.is_empty() || it.failure.is_some())
+}
+
+/// Shows what would be undone.
+fn told(takebacks: &[Takeback], options: &Destroy) -> Result<Exit> {
+    if options.json {
+        print_json(&takebacks)?;
+    } else if takebacks.is_empty() {
+        print("nothing to undo: the journal names nothing of this that Drover made")?;
+    } else {
+        print(&shown(takebacks))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(takebacks: &[Takeback]) -> String {
+    // Writing to a string cannot fail.
+    let mut text = match does_something(takebacks) {
+        true => String::from("to be undone, in this order:\n"),
+        false => String::from("nothing to undo: what Drover made of this is gone, or stays\n"),
+    };
+    for Takeback { id, does, keeps, failure, .. } in takebacks {
+        if does.is_empty() && keeps.is_empty() && failure.is_none() {
+            continue;
+        }
+        let _ = writeln!(text, "{id}");
+        text.extend(does.iter().map(|what| format!("  - {what}\n")));
+        text.extend(keeps.iter().map(|what| format!("  kept: {what}\n")));
+        if let Some(failure) = failure {
+            let words: Vec<_> = std::iter::once(&failure.message).chain(&failure.causes).cloned().collect();
+            let _ = writeln!(text, "  cannot be told: {}", words.join(": "));
+        }
+    }
+    text
+}
+
+/// Whether it may be done.
+fn agreed(yes: bool) -> Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    ensure!(
+        io::stdin().is_terminal() && io::stderr().is_terminal(),
+        "nobody can be asked whether that is to be undone, so nothing was: say `--yes`, or run it at a terminal"
+    );
+    eprint!("Undo all this? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    let agreed = matches!(answer.trim(), "y" | "Y" | "yes");
+    if !agreed {
+        eprintln!("drover: nothing was undone");
+    }
+    Ok(agreed)
+}
+
+fn left(kept: &[Kept], state: &StateDir) -> String {
+    let lines = kept.iter().map(|(node, what)| format!("kept: {what} ({node})\n"));
+    let own = format!("kept: {} (what was done, logs, downloaded packages)\n", state.path().display());
+    lines.chain([own]).collect()
+}

@@ -1,0 +1,93 @@
+//! `drover report`: what came of a run, and what took how long.
+
+use super::{existing_state_dir, print, print_json, table};
+use crate::args::Report as Options;
+use crate::display::{elapsed, summary};
+use crate::exit::Exit;
+use anyhow::{Context, Result, ensure};
+use drover_engine::Report;
+use drover_state::{Event, EventKind, EventReader, NodeId, Outcome, RunId};
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// Shows what came of a run.
+pub(crate) fn report(state: Option<&Path>, options: &Options) -> Result<Exit> {
+    let state = existing_state_dir(state)?.context("nothing was run yet")?;
+    let run = match options.run {
+        Some(number) => RunId(number),
+        None => state.runs()?.last().copied().context("nothing was run yet")?,
+    };
+    let events = EventReader::new(&state, run).read()?;
+    ensure!(!events.is_empty(), "there is no run {run}; `drover status` shows the last one");
+    let is_on = drover_state::holder(&state)?.is_some_and(|holder| holder.run == Some(run));
+    let whole = Whole::of(&events, is_on);
+    if options.json {
+        print_json(&whole)?;
+    } else {
+        print(&whole.text())?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What came of a run, with what took how long.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    report: Report,
+    /// Whether it is still on.
+    running: bool,
+    /// How long it took, in milliseconds; until it was killed, if it was.
+    millis: u64,
+    /// Every node that ended, the longest first.
+    nodes: Vec<Took>,
+}
+
+/// A node that ended.
+#[derive(Debug, Serialize)]
+struct Took {
+    id: NodeId,
+    outcome: &'static str,
+    millis: u64,
+}
+
+impl Whole {
+    fn of(events: &[Event], running: bool) -> Self {
+        let report = Report::of(events);
+        let took = |event: &Event| match &event.kind {
+            EventKind::Finished { node, outcome, millis } if !matches!(outcome, Outcome::Blocked { .. }) => {
+                Some(Took { id: node.clone(), outcome: outcome.word(), millis: *millis })
+            }
+            _ => None,
+        };
+        let mut nodes: Vec<_> = events.iter().filter_map(took).collect();
+        nodes.sort_by_key(|node| std::cmp::Reverse(node.millis));
+        let span = report.begun.zip(report.last).map(|(begun, last)| last.duration_since(begun).as_millis());
+        Self { report, running, millis: u64::try_from(span.unwrap_or_default()).unwrap_or_default(), nodes }
+    }
+
+    fn text(&self) -> String {
+        let Report { run, plan, source, begun, code, .. } = &self.report;
+        let number = run.map_or(0, |run| run.0);
+        let begun =
+            begun.map(|begun| begun.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default();
+        let end = match code {
+            Some(code) => format!("exit code {code}"),
+            None if self.running => "still running".to_owned(),
+            None => "killed".to_owned(),
+        };
+        let head = format!("run {number} of {plan} ({source}), begun {begun}: {end}");
+        let mut rows = table(&["node", "ended", "took"]);
+        for Took { id, outcome, millis } in self.nodes.iter().filter(|node| node.outcome != "unchanged") {
+            rows.add_row([id.as_str(), outcome, &elapsed(Duration::from_millis(*millis))]);
+        }
+        let again = super::destroy::again(source);
+        let last = summary(
+            &self.report,
+            Duration::from_millis(self.millis),
+            (!self.running).then_some(again.as_str()),
+        );
+        let parts = [head, if rows.row_count() > 0 { rows.trim_fmt() } else { String::new() }, last];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+    }
+}
