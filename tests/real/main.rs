@@ -3,9 +3,11 @@
 //! One binary, its tests one after the other: each may use the whole machine, and later ones start from layers that
 //! earlier ones made. Without root there are no throw-away hosts, and they are reported as ignored.
 
+mod by_hand;
 mod command_line;
 mod container_steps;
 mod contract;
+mod doctor;
 mod farm;
 mod faults;
 mod harness;
@@ -14,8 +16,11 @@ mod kill;
 mod killed;
 mod like_debootstrap;
 mod pair;
+mod signatures;
 mod site;
+mod systemd;
 mod terminal;
+mod undoing;
 
 use libtest_mimic::{Arguments, Trial};
 use site::Site;
@@ -49,6 +54,11 @@ fn main() -> ExitCode {
         container_steps::TESTS,
         faults::TESTS,
         killed::TESTS,
+        undoing::TESTS,
+        doctor::TESTS,
+        by_hand::TESTS,
+        systemd::TESTS,
+        signatures::TESTS,
     ]
     .concat()
     .iter()

@@ -1,0 +1,129 @@
+//! `drover destroy` and `drover report` as one uses them, with a plan that needs no containers: what is shown, what is asked,
+//! what it ends with.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A directory with a plan, a state, and what the plan makes.
+struct World(TempDir);
+
+/// How a command ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl World {
+    fn new() -> Result<Self> {
+        let world = Self(tempfile::tempdir()?);
+        let plan = "Plan(name: \"files\", host: [
+                HostFile(path: \"@/etc/one.conf\", content: \"a = 1\\n\"),
+                HostFile(path: \"@/etc/two.conf\", content: \"b = 2\\n\"),
+                Command(name: \"mark\", run: \"touch @/mark\", creates: \"@/mark\"),
+            ], containers: [(name: \"ci-amd64\", distribution: Debian, release: \"bookworm\", arch: amd64)], each: [])";
+        let plan = plan.replace('@', &world.0.path().display().to_string());
+        fs::write(world.path("plan.ron"), plan)?;
+        Ok(world)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn drover(&self, arguments: &[&str]) -> Result<Ended> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_drover"));
+        command.current_dir(self.0.path()).args(["--state", "state"]).args(arguments).stdin(Stdio::null());
+        let output = command.output().context("the program is built")?;
+        Ok(Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// As [`World::drover`], if it ends so.
+    fn ends(&self, code: i32, arguments: &[&str]) -> Result<Ended> {
+        let ended = self.drover(arguments)?;
+        ensure!(
+            ended.code == Some(code),
+            "{arguments:?}: {:?}\n{}{}",
+            ended.code,
+            ended.stdout,
+            ended.stderr
+        );
+        Ok(ended)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let ended = self.ends(0, arguments)?;
+        serde_json::from_str(&ended.stdout).with_context(|| ended.stdout.clone())
+    }
+}
+
+#[test]
+fn where_nothing_was_made_there_is_nothing_to_undo() -> Result<()> {
+    let world = World::new()?;
+    let nothing = world.ends(0, &["destroy", "plan.ron", "--yes"])?;
+    assert_eq!(nothing.stdout, "nothing to undo: the journal names nothing of this that Drover made\n");
+    assert_eq!(world.json(&["destroy", "plan.ron", "--dry-run", "--json"])?, serde_json::json!([]));
+    assert!(!world.path("state").exists(), "nothing is made to find that out");
+    let unknown = world.ends(4, &["destroy", "plan.ron", "--container", "ci-arm64", "--yes"])?;
+    assert!(unknown.stderr.contains("did you mean `ci-amd64`?"), "{}", unknown.stderr);
+    assert!(world.ends(1, &["report"])?.stderr.contains("nothing was run yet"));
+    Ok(())
+}
+
+#[test]
+fn it_is_shown_and_asked_for_and_done_and_can_be_done_again() -> Result<()> {
+    let world = World::new()?;
+    world.ends(0, &["run", "plan.ron"])?;
+    fs::write(world.path("etc/two.conf"), "b = 2\ntheirs = 3\n")?;
+
+    let shown = world.ends(0, &["destroy", "plan.ron", "--dry-run"])?.stdout;
+    assert!(shown.starts_with("to be undone, in this order:\n"), "{shown}");
+    assert!(shown.contains(&format!("  - remove {}\n", world.path("etc/one.conf").display())), "{shown}");
+    assert!(
+        shown.contains("  - take our line out of ")
+            && shown.contains("  kept: what the command mark did stays")
+    );
+    let refused = world.ends(1, &["destroy", "plan.ron"])?;
+    assert!(refused.stdout == shown && refused.stderr.contains("`--yes`"), "{}", refused.stderr);
+    assert!(world.path("etc/one.conf").exists(), "nobody has agreed");
+
+    let done = world.ends(0, &["destroy", "plan.ron", "--yes"])?;
+    assert!(
+        done.stderr.contains("kept: what the command mark did stays (host/command-mark)"),
+        "{}",
+        done.stderr
+    );
+    assert!(!world.path("etc/one.conf").exists());
+    assert_eq!(fs::read_to_string(world.path("etc/two.conf"))?, "theirs = 3\n");
+    let report = world.json(&["report", "--json"])?;
+    assert_eq!(
+        (&report["undone"], &report["unchanged"], &report["code"]),
+        (&2.into(), &1.into(), &0.into()),
+        "{report:#}"
+    );
+    let text = world.ends(0, &["report"])?.stdout;
+    assert!(
+        text.starts_with("run 2 of files (destroy plan.ron), begun ") && text.contains("undone"),
+        "{text}"
+    );
+    let resumed = world.ends(1, &["resume"])?.stderr;
+    assert!(resumed.contains("`drover destroy") && resumed.contains("`drover run"), "{resumed}");
+
+    let again = world.ends(0, &["destroy", "plan.ron"])?;
+    assert!(
+        again.stdout.starts_with("nothing to undo: what Drover made of this is gone, or stays\n"),
+        "{}",
+        again.stdout
+    );
+    world.ends(0, &["run", "plan.ron"])?;
+    assert_eq!(fs::read_to_string(world.path("etc/one.conf"))?, "a = 1\n");
+    Ok(())
+}
