@@ -7,6 +7,7 @@ mod coordinator;
 mod front;
 mod history;
 mod inbox;
+mod turns;
 mod worker;
 
 use crate::guardian::{self, Guardian};
@@ -24,6 +25,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
+use turns::Turns;
 use worker::Worker;
 
 /// What is to be done.
@@ -159,9 +161,16 @@ fn within(
     let Shared { mark, unmet } = shared;
     let worker = Worker { work, run: begun.run, records, prints, mark, unmet, inbox: Arc::new(Inbox::new()) };
     let front = Front::new(work.graph, work.selected, work.options.limits.jobs.max(1));
-    let mut coordinator = Coordinator::new(&worker, &front, schedule, journal, observer);
+    let turns = Turns::default();
+    let mut coordinator = Coordinator::new(&worker, (&front, &turns), schedule, journal, observer);
     coordinator.tell(&begun);
-    pool.in_place_scope(|scope| coordinator.coordinate(scope));
+    pool.in_place_scope(|scope| {
+        let _at_the_end = turns.closing();
+        for _ in 0..pool.current_num_threads() {
+            scope.spawn(|_| worker.work(&front, &turns));
+        }
+        coordinator.coordinate();
+    });
     coordinator.conclude()
 }
 

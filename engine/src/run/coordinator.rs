@@ -6,6 +6,7 @@
 use crate::failure::Stop;
 use crate::run::front::Front;
 use crate::run::history::{Finding, Needed, found_done};
+use crate::run::turns::{Turn, Turns};
 use crate::run::worker::{Message, Worker};
 use crate::schedule::{Blocked, End, Schedule};
 use crate::{Check, Observer, Report};
@@ -22,6 +23,7 @@ const SHORT_TICK: Duration = Duration::from_millis(5);
 pub(super) struct Coordinator<'a> {
     worker: &'a Worker<'a>,
     front: &'a Front<'a>,
+    turns: &'a Turns,
     schedule: Schedule<'a>,
     journal: &'a mut Journal,
     observer: &'a mut dyn Observer,
@@ -46,7 +48,7 @@ struct Silence {
 impl<'a> Coordinator<'a> {
     pub(super) fn new(
         worker: &'a Worker<'a>,
-        front: &'a Front<'a>,
+        (front, turns): (&'a Front<'a>, &'a Turns),
         schedule: Schedule<'a>,
         journal: &'a mut Journal,
         observer: &'a mut dyn Observer,
@@ -56,6 +58,7 @@ impl<'a> Coordinator<'a> {
         Self {
             worker,
             front,
+            turns,
             schedule,
             journal,
             observer,
@@ -69,21 +72,18 @@ impl<'a> Coordinator<'a> {
     }
 
     /// Goes on until nothing runs and nothing may be started.
-    pub(super) fn coordinate<'s>(&mut self, scope: &rayon::Scope<'s>)
-    where
-        'a: 's,
-    {
+    pub(super) fn coordinate(&mut self) {
         self.reach();
         loop {
             self.mind_interrupt();
             let starting = self.choose();
             if self.record() {
-                self.apply(starting, scope);
+                self.apply(starting);
             } else {
                 // Not recorded, not started; and since everything is being stopped now, nothing will be.
                 starting.into_iter().for_each(|node| drop(self.schedule.applied(node, End::Open)));
             }
-            self.check(scope);
+            self.check();
             if !self.schedule.unfinished() {
                 return;
             }
@@ -151,25 +151,17 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn apply<'s>(&mut self, starting: Vec<usize>, scope: &rayon::Scope<'s>)
-    where
-        'a: 's,
-    {
-        let worker = self.worker;
+    fn apply(&mut self, starting: Vec<usize>) {
         for node in starting {
-            let bearable = worker.work.options.silence;
+            let bearable = self.worker.work.options.silence;
             self.silences.insert(node, Silence { since: Instant::now(), bearable });
-            scope.spawn(move |_| worker.apply(node));
+            self.turns.give(Turn::Apply(node));
         }
     }
 
-    fn check<'s>(&mut self, scope: &rayon::Scope<'s>)
-    where
-        'a: 's,
-    {
-        let (worker, front) = (self.worker, self.front);
-        for _ in 0..front.reach(self.to_check.drain(..)) {
-            scope.spawn(move |scope| worker.check(front, scope));
+    fn check(&mut self) {
+        for _ in 0..self.front.reach(self.to_check.drain(..)) {
+            self.turns.give(Turn::Check);
         }
     }
 

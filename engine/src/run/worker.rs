@@ -5,6 +5,7 @@
 use crate::failure::Stop;
 use crate::run::front::Front;
 use crate::run::inbox::{Inbox, Voice};
+use crate::run::turns::{Turn, Turns};
 use crate::{Check, Cx, Node, Scope, Work, run_step};
 use drover_state::{Failure, NodeRecord, RunId};
 use std::collections::HashMap;
@@ -39,8 +40,18 @@ pub(crate) struct Worker<'a> {
 }
 
 impl Worker<'_> {
+    /// Does what is to be done until the run has ended.
+    pub(crate) fn work(&self, front: &Front<'_>, turns: &Turns) {
+        while let Some(turn) = turns.next() {
+            match turn {
+                Turn::Check => self.check(front, turns),
+                Turn::Apply(node) => self.apply(node),
+            }
+        }
+    }
+
     /// Checks nodes until there is none left. Once the run is to stop, nothing is looked at any more.
-    pub(crate) fn check<'s>(&'s self, front: &'s Front<'_>, scope: &rayon::Scope<'s>) {
+    fn check(&self, front: &Front<'_>, turns: &Turns) {
         while let Some(node) = front.next() {
             let begun = Instant::now();
             let answer = match self.work.options.interrupt.level() {
@@ -51,7 +62,7 @@ impl Worker<'_> {
             self.inbox.post(Message::Checked { node, answer, took: begun.elapsed() }, false);
             // Only after that, so that the coordinator hears of nodes in an order in which they can be done.
             for _ in 0..if is_done { front.pass(node) } else { 0 } {
-                scope.spawn(|scope| self.check(front, scope));
+                turns.give(Turn::Check);
             }
         }
         self.inbox.wake();
@@ -68,7 +79,7 @@ impl Worker<'_> {
     }
 
     /// Applies a node whose start is recorded.
-    pub(crate) fn apply(&self, node: usize) {
+    fn apply(&self, node: usize) {
         let begun = Instant::now();
         let log = self.log(node);
         let mut retry = 0;
