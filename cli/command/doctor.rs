@@ -27,14 +27,12 @@ pub(crate) fn doctor(state: Option<&Path>, options: &Doctor) -> Result<Exit> {
     };
     let command = options.plan.as_ref().map_or_else(|| PathBuf::from("PLAN"), PathBuf::clone);
     let state = super::existing_state_dir(state)?;
-    let mut findings = asked(&plan, state.as_ref(), &format!("drover run {}", command.display()))?;
+    let asked = asked(&plan, state.as_ref(), &format!("drover run {}", command.display()))?;
     let patient = Patient { farm: &plan.farm, containers: &plan.containers, state: state.as_ref() };
-    for finding in examine(&Cx::to_look(), &patient) {
-        // What a step complains of already is not told twice.
-        if findings.iter().all(|known| known.found != finding.found) {
-            findings.push(finding);
-        }
-    }
+    // What a step complains of already is not told twice.
+    let is_new = |finding: &Finding| asked.iter().all(|known| known.found != finding.found);
+    let mut findings: Vec<_> = examine(&Cx::to_look(), &patient).into_iter().filter(is_new).collect();
+    findings.splice(0..0, asked);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Green);
     if options.json {

@@ -33,7 +33,8 @@ fn found(site: &Site) -> Result<()> {
 
     host.break_mirror(Fault::Missing, 100, "bookworm/InRelease")?;
     let sick = examined(&host, 7)?;
-    let mirror = finding(&sick, "mirror debian-bookworm-arm64")?;
+    // The step that asks the mirror says so already, once for all that it lacks.
+    let mirror = finding(&sick, "debian-bookworm")?;
     ensure!(mirror["level"] == "red" && said(mirror).contains("404"), "{mirror:#}");
     host.mend_mirror()?;
     host.break_mirror(Fault::Unavailable, 100, "bookworm/InRelease")?;
