@@ -18,23 +18,34 @@ static SETS: [Set; 3] = [
     Set {
         name: "comfort",
         apt: &["sudo", "bash", "vim", "mc", "p7zip", "p7zip-full", "pigz", "pbzip2", "git"],
-        yum: &["sudo", "bash", "vim-enhanced", "mc", "?p7zip", "?p7zip-plugins", "?pigz", "?pbzip2", "git"],
+        yum: &[
+            "sudo",
+            "bash",
+            "vim-enhanced",
+            "mc",
+            "?p7zip",
+            "?p7zip-plugins",
+            "?pigz",
+            "?pbzip2",
+            "tar",
+            "git",
+        ],
     },
     Set {
         name: "nut-build",
         #[rustfmt::skip]
         apt: &[
-            "ccache", "time", "git", "perl", "curl", "make", "autoconf", "automake", "libltdl-dev", "libtool",
+            "ccache", "time", "git", "?python", "python3", "perl", "curl", "make", "autoconf", "automake", "libltdl-dev", "libtool",
             "?libtool-bin", "?valgrind", "?cppcheck", "pkg-config", "gcc", "g++", "?clang",
             "?libcppunit-dev", "libssl-dev", "libnss3-dev", "augeas-tools", "libaugeas-dev", "?augeas-lenses",
             "libusb-dev", "libusb-1.0-0-dev", "?libi2c-dev", "libmodbus-dev", "libsnmp-dev", "?libpowerman0-dev",
             "?libfreeipmi-dev", "?libipmimonitoring-dev", "libavahi-common-dev", "libavahi-core-dev",
             "libavahi-client-dev", "libneon27-gnutls-dev", "?libgpiod-dev", "?libsystemd-dev", "libgd-dev",
-            "?lua5.1", "bash", "dash", "?ksh", "busybox",
+            "?lua5.1-dev", "bash", "dash", "?ksh", "busybox",
         ],
         #[rustfmt::skip]
         yum: &[
-            "?ccache", "time", "file", "git", "perl", "curl", "make", "autoconf", "automake", "libtool-ltdl-devel",
+            "?ccache", "time", "file", "git", "python", "perl", "curl", "make", "autoconf", "automake", "libtool-ltdl-devel",
             "libtool", "?valgrind", "?cppcheck", "pkgconfig", "gcc", "gcc-c++", "?clang", "?cppunit-devel",
             "openssl-devel", "nss-devel", "augeas", "augeas-devel", "libusb-devel", "libusbx-devel", "?i2c-tools",
             "?libmodbus-devel", "net-snmp-devel", "?powerman-devel", "?freeipmi-devel", "avahi-devel", "?neon-devel",
