@@ -20,6 +20,8 @@ pub struct Container {
     pub farm: Arc<Farm>,
     /// Its address, if the plan names one.
     pub address: Option<Ipv4Addr>,
+    /// The port of the host that leads to its ssh, if the plan names one.
+    pub ssh_port: Option<u16>,
     /// Whether its systemd joins the host's cgroups, as it does by itself.
     pub joins_controllers: bool,
 }

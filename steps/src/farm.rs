@@ -27,6 +27,10 @@ pub struct Farm {
     pub aliases: Vec<String>,
     /// Packages that the plan has installed on the host beyond what the farm needs.
     pub extra_packages: Vec<String>,
+    /// Packages that a step of the host needs beyond what every farm does.
+    pub tool_packages: Vec<&'static str>,
+    /// The paths that commands of the plan make on the host: see the step `Command`.
+    pub created: Vec<PathBuf>,
     /// The architectures of all its containers, each once, sorted.
     pub architectures: Vec<Architecture>,
     /// The names of all its containers.
@@ -70,6 +74,8 @@ impl Default for Farm {
             workspace: None,
             aliases: Vec::new(),
             extra_packages: Vec::new(),
+            tool_packages: Vec::new(),
+            created: Vec::new(),
             architectures: Vec::new(),
             container_names: Vec::new(),
             plan_directory: PlanDirectory::default(),

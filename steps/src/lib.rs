@@ -32,6 +32,8 @@ pub mod resource;
 mod script;
 pub mod service;
 pub mod size;
+pub mod snapshot;
+pub mod ssh_ports;
 pub mod step;
 pub mod survey;
 pub mod tree;

@@ -288,4 +288,16 @@ pub static KINDS: &[Kind] = &[
         source: include_str!("guest/await_ssh.rs"),
         parse: Parse::Container(container::<crate::guest::AwaitSsh>),
     },
+    Kind {
+        name: "ExposeSsh",
+        slug: "expose-ssh",
+        source: include_str!("guest/expose_ssh.rs"),
+        parse: Parse::Container(container::<crate::guest::ExposeSsh>),
+    },
+    Kind {
+        name: "Build",
+        slug: "build",
+        source: include_str!("guest/build.rs"),
+        parse: Parse::Container(container::<crate::guest::Build>),
+    },
 ];

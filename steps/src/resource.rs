@@ -16,6 +16,8 @@ pub const WORKSPACE: &str = "workspace";
 pub const LXC_CACHE: &str = "LXC cache";
 /// A program of the host has the name that others call it by; by that name.
 pub const TOOL_ALIAS: &str = "tool alias";
+/// What a command of the plan makes on the host is there; by its path.
+pub const CREATED: &str = "created path";
 /// The ssh key of the account, by the account's name.
 pub const KEY: &str = "ssh key";
 /// Something that lxc-net reads when it starts has its final content; by whoever wrote it.
@@ -59,6 +61,10 @@ pub const FETCHED: &str = "fetched packages";
 pub const RUNNING: &str = "running domain";
 /// The container answers ssh; by the container.
 pub const SSH: &str = "ssh";
+/// The port that leads to the container stands in the plan, so that those who pick a free one come later; by the container.
+pub const FIXED_PORT: &str = "fixed port";
+/// A port of the host leads to the container's ssh; by the container.
+pub const PORT: &str = "port";
 
 /// The pool of what runs under an emulator, or otherwise keeps a processor busy: as many shares as processors.
 pub const EMULATION_POOL: &str = "emulation";

@@ -1,11 +1,11 @@
-//! Amounts of memory as plans write them: `1 GiB`, `512 MiB`.
+//! Amounts of memory, and sizes of what is kept on disks, as plans write them: `1 GiB`, `512 MiB`.
 
 use serde::Deserialize;
 use std::fmt;
 
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 20), ("MiB", 1 << 10), ("KiB", 1)];
 
-/// An amount of memory, in whole KiB as libvirt counts it.
+/// An amount of memory or of room on a disk, in whole KiB as libvirt counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Size {
@@ -17,7 +17,7 @@ impl TryFrom<String> for Size {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no amount of memory: write `512 MiB` or `1 GiB`");
+        let wrong = || format!("`{text}` is no size: write `512 MiB` or `1 GiB`");
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, unit) = text.split_at(digits);
         let factor = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(wrong)?.1;

@@ -50,6 +50,7 @@ impl World {
             base: Arc::new(base),
             farm,
             address: None,
+            ssh_port: None,
             joins_controllers: true,
         };
         let scope = Scope {

@@ -8,7 +8,7 @@ use crate::archives;
 use crate::base::Base;
 use crate::mirror::Mirror;
 use crate::step::FarmStep;
-use crate::tree;
+use crate::{snapshot, tree};
 use anyhow::{Context, Result};
 use drover_engine::{Access, Check, Claim, Cmd, Cx, Need, Resource, Rootfs, Undo};
 use std::fs;
@@ -60,7 +60,7 @@ impl FarmStep<Base> for Unpack {
         let root = at.partial();
         unmark_all(at)?;
         tree::remove(cx, &root)?;
-        make_root(&root)?;
+        make_root(cx, &root)?;
         link_usr(at, &root)?;
         extract(cx, &manifest.required, &root)?;
         unlink_unused(at, &root)?;
@@ -74,8 +74,8 @@ impl FarmStep<Base> for Unpack {
     }
 }
 
-fn make_root(root: &Path) -> Result<()> {
-    fs::create_dir_all(root).with_context(|| format!("make `{}`", root.display()))?;
+fn make_root(cx: &Cx, root: &Path) -> Result<()> {
+    snapshot::make_tree(cx, root)?;
     let access = fs::Permissions::from_mode(0o755);
     fs::set_permissions(root, access).with_context(|| format!("open `{}` to everybody", root.display()))
 }

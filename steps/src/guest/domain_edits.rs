@@ -26,7 +26,14 @@ fn container(arch: Architecture) -> Container {
     let farm = Arc::new(Farm::default());
     let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
     let base = Base { release, arch, mirror: None, farm: farm.clone() };
-    Container { name: "a".to_owned(), base: Arc::new(base), farm, address: None, joins_controllers: true }
+    Container {
+        name: "a".to_owned(),
+        base: Arc::new(base),
+        farm,
+        address: None,
+        ssh_port: None,
+        joins_controllers: true,
+    }
 }
 
 /// Makes an edit twice: the first time it gives a reason, the second time there is nothing to do.

@@ -289,7 +289,14 @@ mod tests {
         let release = crate::release::find(distribution, release).expect("in the table");
         let arch = crate::architecture::Architecture::Amd64;
         let base = Arc::new(crate::base::Base { release, arch, mirror: None, farm: farm.clone() });
-        let at = Container { name: "a".to_owned(), base, farm, address: None, joins_controllers: true };
+        let at = Container {
+            name: "a".to_owned(),
+            base,
+            farm,
+            address: None,
+            ssh_port: None,
+            joins_controllers: true,
+        };
         GuestPackages(names.iter().map(ToString::to_string).collect()).wanted(&at)
     }
 

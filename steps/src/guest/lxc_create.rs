@@ -35,6 +35,10 @@
 //! says yes to that one question, and hands everything else to the real one. That the mirror has this release for this
 //! architecture is known by then: the base system came from there.
 //!
+//! **Where the base system is on Btrfs**, the template's copy of it by `rsync` becomes a snapshot, by an `rsync` of ours that
+//! stands first in its PATH; where the base system was brought there as an ordinary directory (`RelocateCache`), a copy that
+//! shares its blocks. The rest is as ever.
+//!
 //! **When it is interrupted**, LXC's mark `partial` stays in the container's directory. The next attempt removes what is
 //! so marked, unless somebody still works on it or something is mounted below it, and begins again. What is neither
 //! complete nor so marked is not ours to remove: that is an error.
@@ -50,7 +54,7 @@ use crate::guest::half_made;
 use crate::mirror::Mirror;
 use crate::release::Distribution;
 use crate::step::FarmStep;
-use crate::{domain, program, resource, survey};
+use crate::{domain, program, resource, snapshot, survey};
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
@@ -161,6 +165,18 @@ fn polite_wget(cx: &Cx) -> Result<PathBuf> {
     Ok(directory)
 }
 
+/// The `rsync` of ours, if the copy that the template makes can be had for nothing.
+fn cheap_rsync(cx: &Cx, at: &Container) -> Result<Option<PathBuf>> {
+    let base = at.base.rootfs();
+    if !snapshot::is_possible(&base)? {
+        return Ok(None);
+    }
+    let real = program::find("rsync").context("`rsync` was here a moment ago")?;
+    let directory = cx.cache("rsync-for-lxc-create").join(at.base.id());
+    HostFile::new(directory.join("rsync")).mode(0o755).write(&snapshot::rsync(&base, &real))?;
+    Ok(Some(directory))
+}
+
 /// A container that is there already stays, if it is the one of the plan.
 fn keep(cx: &Cx, at: &Container) -> Result<()> {
     if let Some(why) = shortcoming(at)? {
@@ -265,7 +281,10 @@ impl LxcCreate {
     fn command(&self, cx: &Cx, at: &Container, log: &Path) -> Result<Cmd> {
         let path = std::env::var("PATH").context("PATH is not set")?;
         let path = match self.copies(at) {
-            true => format!("{}:{path}:/usr/sbin:/usr/bin:/sbin:/bin", polite_wget(cx)?.display()),
+            true => {
+                let cheap = cheap_rsync(cx, at)?.map_or(String::new(), |it| format!("{}:", it.display()));
+                format!("{cheap}{}:{path}:/usr/sbin:/usr/bin:/sbin:/bin", polite_wget(cx)?.display())
+            }
             false => format!("{path}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         };
         let command = Cmd::new("lxc-create")

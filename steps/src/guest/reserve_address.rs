@@ -218,6 +218,7 @@ mod tests {
             base: Arc::new(base),
             farm,
             address: None,
+            ssh_port: None,
             joins_controllers: true,
         }
     }

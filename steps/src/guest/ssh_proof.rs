@@ -3,14 +3,12 @@
 use crate::container::Container;
 use crate::domain::{self, Lookup};
 use crate::guest::reserve_address::reserved;
-use crate::{program, survey};
-use anyhow::{Context, Result};
-use drover_engine::{Cmd, Cx, Rootfs};
-use std::io::Write;
+use crate::guest::ssh::Ssh;
+use crate::program;
+use anyhow::Result;
+use drover_engine::{Cmd, Cx};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
-use tempfile::NamedTempFile;
 
 /// What came of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +28,7 @@ const VARIABLE: &str = "DROVER_PROOF";
 struct Target<'a> {
     at: &'a Container,
     address: Ipv4Addr,
-    /// A known_hosts file of our own: nobody else's is read or changed.
-    known_hosts: NamedTempFile,
+    ssh: Ssh<'a>,
 }
 
 /// Tries once: by name, as the account, with its key and the host keys that the container's files hold.
@@ -52,10 +49,10 @@ pub(crate) fn attempt(cx: &Cx, at: &Container) -> Result<Answer> {
     if !at.farm.key().exists() {
         return Ok(Answer::NotYet(format!("the key {} does not exist", at.farm.key().display())));
     }
-    let Some(known_hosts) = known_hosts(at)? else {
+    let Some(ssh) = Ssh::to(at)? else {
         return Ok(Answer::NotYet(format!("`{}` has no ssh host keys in its /etc/ssh", at.name)));
     };
-    Target { at, address, known_hosts }.attempt(cx)
+    Target { at, address, ssh }.attempt(cx)
 }
 
 /// Whether anybody listens for ssh at `address`.
@@ -78,21 +75,6 @@ fn not_running(cx: &Cx, at: &Container) -> Result<Option<String>> {
     })
 }
 
-fn known_hosts(at: &Container) -> Result<Option<NamedTempFile>> {
-    let Some(rootfs) = Rootfs::find(at.rootfs())? else { return Ok(None) };
-    let keys = survey::host_keys(&rootfs)?;
-    if keys.is_empty() {
-        return Ok(None);
-    }
-    let mut file = NamedTempFile::new().context("cannot make a temporary file")?;
-    for key in keys {
-        writeln!(file, "{} {key}", at.name)?;
-    }
-    // The account has to read it.
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    Ok(Some(file))
-}
-
 impl Target<'_> {
     fn attempt(&self, cx: &Cx) -> Result<Answer> {
         let token = format!("{:016x}", fastrand::u64(..));
@@ -104,35 +86,10 @@ impl Target<'_> {
         Ok(self.judge(&token, &output.stdout))
     }
 
+    /// Should the system there be stuck, nobody waits for it longer than a minute.
     fn ssh(&self, token: &str) -> Cmd {
-        let account = &self.at.farm.account;
-        let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.path().display());
-        Cmd::new("setpriv")
-            .args(["--reuid", &account.uid.to_string(), "--regid", &account.gid.to_string()])
-            .args(["--init-groups", "--reset-env", "env", &format!("{VARIABLE}={token}"), "LC_ALL=C"])
-            .args([
-                "timeout",
-                "60",
-                "ssh",
-                "-o",
-                "SendEnv=*",
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "ConnectTimeout=30",
-            ])
-            .args([
-                "-o",
-                "StrictHostKeyChecking=yes",
-                "-o",
-                "GlobalKnownHostsFile=/dev/null",
-                "-o",
-                &known_hosts,
-            ])
-            .args(["-o", "UpdateHostKeys=no", "-o", "IdentitiesOnly=yes", "-i"])
-            .arg(self.at.farm.key())
-            .arg(format!("{}@{}", account.user, self.at.name))
-            .arg(format!("uname -m; echo \"${VARIABLE}\"; echo \"$SSH_CONNECTION\""))
+        let remote = format!("uname -m; echo \"${VARIABLE}\"; echo \"$SSH_CONNECTION\"");
+        self.ssh.command(&["timeout", "60"], [(VARIABLE, token)], &remote)
     }
 
     /// The last three lines are ours; what the account's own start-up files print comes before.

@@ -24,12 +24,13 @@
 
 use super::privilege;
 use crate::farm::Farm;
+use crate::resource::CREATED;
 use crate::script::Script;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Cmd, Cx, Undo};
+use drover_engine::{Check, Cmd, Cx, Resource, Undo};
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// See the manual above.
@@ -73,8 +74,13 @@ impl FarmStep<Farm> for Command {
         Some(self.name.clone())
     }
 
-    fn shape(&self, _at: &mut Farm) -> Result<()> {
+    fn shape(&self, at: &mut Farm) -> Result<()> {
+        at.created.extend(self.creates.as_ref().map(PathBuf::from));
         self.script().ensure_sound("Command")
+    }
+
+    fn provides(&self, _at: &Farm) -> Vec<Resource> {
+        self.creates.iter().map(|path| Resource::new(CREATED, path)).collect()
     }
 
     fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {

@@ -124,8 +124,8 @@ impl FarmStep<Farm> for HostPackages {
         Ok(())
     }
 
-    fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
-        let missing = self.missing(cx)?;
+    fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
+        let missing = self.missing(cx, at)?;
         if !missing.is_empty() {
             return Ok(Check::needed(format!("{NOT_INSTALLED}{}", missing.join(", "))));
         }
@@ -141,10 +141,10 @@ impl FarmStep<Farm> for HostPackages {
         Ok(Check::Satisfied)
     }
 
-    fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+    fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         let apt = Apt::new(cx)?;
         let installed = apt.finish_interrupted().and_then(|()| {
-            let missing = self.missing(cx)?;
+            let missing = self.missing(cx, at)?;
             if missing.is_empty() {
                 return Ok(());
             }
@@ -222,9 +222,9 @@ impl HostPackages {
     }
 
     /// Which packages are not, or not wholly, installed.
-    fn missing<'a>(&'a self, cx: &Cx) -> Result<Vec<&'a str>> {
-        let wanted: Vec<&str> =
-            PACKAGES.iter().copied().chain(self.extra.iter().map(String::as_str)).collect();
+    fn missing<'a>(&'a self, cx: &Cx, at: &Farm) -> Result<Vec<&'a str>> {
+        let extra = self.extra.iter().map(String::as_str);
+        let wanted: Vec<&str> = PACKAGES.iter().chain(&at.tool_packages).copied().chain(extra).collect();
         let conditional = [SYSV, LIBVIRT_FOR_SYSV];
         let installed = apt::installed(cx, &[&wanted[..], &conditional].concat())?;
         let absent = |name: &&str| !installed.contains(*name);

@@ -24,21 +24,18 @@
 //!
 //! **To take it back** `drover destroy`; or `umount PATH`, and remove the line. What is in it is lost.
 
-use super::{lines, privilege};
+use super::fstab::{Mount, ensure_plain};
+use super::{memory, privilege};
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{ACCOUNT, HOME};
 use crate::size::Size;
 use crate::step::FarmStep;
-use crate::tree;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource, Undo};
+use drover_engine::{Check, Cx, Need, Resource, Undo};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, statvfs};
 use serde::Deserialize;
-use std::fs;
-use std::path::{Path, PathBuf};
-
-const FSTAB: &str = "/etc/fstab";
+use std::path::PathBuf;
 
 /// See the manual above.
 #[derive(Debug, Deserialize)]
@@ -51,50 +48,25 @@ pub struct TmpfsWorkspace {
 }
 
 impl TmpfsWorkspace {
-    fn options(&self, at: &Farm) -> String {
+    fn mount(&self, at: &Farm) -> Mount {
         let (uid, gid) = (at.account.uid, at.account.gid);
-        format!("size={}k,mode=755,uid={uid},gid={gid},nosuid,nodev", self.size.kib)
-    }
-
-    fn line(&self, at: &Farm) -> String {
-        format!("tmpfs {} tmpfs {} 0 0 # Drover: TmpfsWorkspace", self.path.display(), self.options(at))
-    }
-
-    /// The table with the line once, in place of an older one of ours.
-    fn edited(&self, at: &Farm, table: &str) -> String {
-        let path = self.path.display().to_string();
-        let is_ours =
-            |line: &&str| line.ends_with("# Drover: TmpfsWorkspace") && line.split(' ').nth(1) == Some(&path);
-        if table.lines().filter(is_ours).eq([self.line(at)]) {
-            return table.to_owned();
+        Mount {
+            source: "tmpfs".to_owned(),
+            path: self.path.clone(),
+            kind: "tmpfs",
+            options: format!("size={}k,mode=755,uid={uid},gid={gid},nosuid,nodev", self.size.kib),
+            step: "TmpfsWorkspace",
         }
-        let others: String =
-            table.lines().filter(|line| !is_ours(line)).map(|line| format!("{line}\n")).collect();
-        lines::with_line(&others, &self.line(at))
     }
 
     /// How large what is mounted there is, in KiB; `None` if nothing is.
-    fn mounted(&self) -> Result<Option<u64>> {
-        let table = fs::read_to_string("/proc/self/mounts").context("cannot read `/proc/self/mounts`")?;
-        let path = self.path.display().to_string().replace(' ', "\\040");
-        let mut kinds = table.lines().filter(|line| line.split(' ').nth(1) == Some(&path));
-        let Some(last) = kinds.next_back() else { return Ok(None) };
-        ensure!(
-            last.split(' ').nth(2) == Some("tmpfs"),
-            "something else is mounted at `{0}`: `umount {0}`",
-            self.path.display()
-        );
+    fn mounted(&self, at: &Farm) -> Result<Option<u64>> {
+        if self.mount(at).mounted()?.is_none() {
+            return Ok(None);
+        }
         let data = statvfs(&self.path).with_context(|| format!("look at `{}`", self.path.display()))?;
         Ok(Some(data.f_blocks * data.f_frsize / 1024))
     }
-}
-
-/// The host's memory, in KiB.
-fn memory() -> Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo").context("cannot read `/proc/meminfo`")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
-    number.context("`/proc/meminfo` does not say how much memory there is")
 }
 
 fn ensure_fits(size: Size, memory: u64) -> Result<()> {
@@ -115,10 +87,7 @@ impl FarmStep<Farm> for TmpfsWorkspace {
 
     fn shape(&self, at: &mut Farm) -> Result<()> {
         let path = self.path.display().to_string();
-        ensure!(
-            self.path.is_absolute() && !path.contains([' ', '\t', '#']),
-            "the workspace `{path}` must be a plain path from the root"
-        );
+        ensure_plain(&self.path, "the workspace")?;
         let home = &at.account.home;
         let inside = [".ccache", ".gitcache-dynamatrix", ".ssh"].map(|name| home.join(name));
         for kept in std::iter::once(home.clone()).chain(inside) {
@@ -140,29 +109,17 @@ impl FarmStep<Farm> for TmpfsWorkspace {
         vec![Resource::new(crate::resource::WORKSPACE, &at.account.user)]
     }
 
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
+    fn precondition(&self, _cx: &Cx, at: &Farm) -> Result<()> {
         privilege::require_root()?;
-        ensure_fits(self.size, memory()?)?;
-        if self.mounted()?.is_some() || !self.path.exists() {
-            return Ok(());
-        }
-        let path = self.path.display();
-        let mut entries = fs::read_dir(&self.path).with_context(|| format!("cannot read `{path}`"))?;
-        ensure!(
-            entries.next().is_none(),
-            "`{path}` holds something, which a workspace would hide: move it away"
-        );
-        let inside = tree::mount_inside_of(&self.path)?;
-        ensure!(inside.is_none(), "something is mounted below `{path}`: umount it first");
-        Ok(())
+        ensure_fits(self.size, memory::total()?)?;
+        self.mount(at).ensure_ours()?;
+        self.mount(at).ensure_hides_nothing()
     }
 
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
-        let table = HostFile::new(FSTAB).read()?;
-        let after = self.edited(at, table.as_deref().unwrap_or_default());
-        Check::text(FSTAB, table.as_deref(), &after).and_then(|| {
+        self.mount(at).check_line()?.and_then(|| {
             let path = self.path.display();
-            Ok(match self.mounted()? {
+            Ok(match self.mounted(at)? {
                 None => Check::needed(format!("no workspace is mounted at `{path}`")),
                 Some(kib) if kib != self.size.kib => {
                     Check::needed(format!("the workspace at `{path}` has {kib} KiB, not {}", self.size))
@@ -173,36 +130,26 @@ impl FarmStep<Farm> for TmpfsWorkspace {
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        let file = HostFile::new(FSTAB);
-        ours::write(cx, &file, &self.edited(at, file.read()?.as_deref().unwrap_or_default()))?;
-        if self.mounted()?.is_some() {
-            return cx.run(&mount(&format!("remount,{}", self.options(at)), &self.path));
+        let mount = self.mount(at);
+        mount.write_line()?;
+        if mount.mounted()?.is_none() {
+            let path = self.path.display();
+            ours::make_directories(cx, &self.path, 0o755)?;
+            let (uid, gid) = (Uid::from_raw(at.account.uid), Gid::from_raw(at.account.gid));
+            chownat(CWD, &self.path, Some(uid), Some(gid), AtFlags::empty())
+                .with_context(|| format!("give `{path}` to `{}`", at.account.user))?;
         }
-        let path = self.path.display();
-        ours::make_directories(cx, &self.path, 0o755)?;
-        let (uid, gid) = (Uid::from_raw(at.account.uid), Gid::from_raw(at.account.gid));
-        chownat(CWD, &self.path, Some(uid), Some(gid), AtFlags::empty())
-            .with_context(|| format!("give `{path}` to `{}`", at.account.user))?;
-        cx.remember(MOUNTED, "")?;
-        cx.run(&mount(&self.options(at), &self.path))
+        mount.mount(cx)
     }
 
-    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
-        let mut undo = Undo::default();
-        if cx.remembered(MOUNTED)?.is_some() && self.mounted()?.is_some() {
-            undo = undo.act(format!("umount {}, with what is in it", self.path.display()), |cx| {
-                cx.run(&Cmd::new("umount").arg(&self.path))
-            });
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
+        let (mount, directories) = (self.mount(at), ours::undo_directories(cx)?);
+        if !mount.is_ours_to_undo(cx)? {
+            return Ok(directories);
         }
-        Ok(undo.and(ours::undo(cx, HostFile::new(FSTAB))?).and(ours::undo_directories(cx)?))
+        let what = format!("umount {}, with what is in it", self.path.display());
+        Ok(Undo::default().act(what, move |cx| mount.unmount(cx)).and(directories))
     }
-}
-
-/// Remembered if it was mounted here.
-const MOUNTED: &str = "mounted";
-
-fn mount(options: &str, path: &Path) -> Cmd {
-    Cmd::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path)
 }
 
 #[cfg(test)]
@@ -211,19 +158,6 @@ mod tests {
 
     fn step(path: &str) -> TmpfsWorkspace {
         TmpfsWorkspace { path: path.into(), size: Size { kib: 1 << 20 } }
-    }
-
-    #[test]
-    fn the_line_is_there_once() {
-        let farm = Farm::default();
-        let table = "# static\n/dev/vda / ext4 defaults 0 1\n";
-        let once = step("/home/abuild/work").edited(&farm, table);
-        assert!(once.starts_with(table) && once.contains("size=1048576k,mode=755,uid=399,gid=399"), "{once}");
-        assert_eq!(step("/home/abuild/work").edited(&farm, &once), once);
-        let larger = TmpfsWorkspace { size: Size { kib: 2 << 20 }, ..step("/home/abuild/work") };
-        let changed = larger.edited(&farm, &once);
-        assert_eq!(changed.lines().count(), 3, "{changed}");
-        assert!(changed.contains("size=2097152k"));
     }
 
     #[test]
@@ -244,6 +178,6 @@ mod tests {
         assert!(ensure_fits(Size { kib: 4 << 20 }, 8 << 20).is_ok());
         let error = ensure_fits(Size { kib: 5 << 20 }, 8 << 20).expect_err("too much").to_string();
         assert!(error.contains("half at the most") && error.contains("4096 MiB"), "{error}");
-        assert!(memory().expect("it says") > 0);
+        assert!(memory::total().expect("it says") > 0);
     }
 }

@@ -51,16 +51,20 @@ impl Volume {
     pub(super) fn require_space(&self, bytes: u64) -> Result<()> {
         let at = self.existing.display();
         let data = statvfs(&self.existing).with_context(|| format!("cannot look at `{at}`"))?;
-        let free = data.f_bavail.saturating_mul(data.f_frsize);
-        ensure!(
-            bytes <= free,
-            "`{}` has {} free, the plan's containers are going to take about {}: make room or give another storage",
-            self.path.display(),
-            gibibytes(free),
-            gibibytes(bytes)
-        );
-        Ok(())
+        ensure_room(&self.path, data.f_bavail.saturating_mul(data.f_frsize), bytes)
     }
+}
+
+/// Complains if `free` bytes at `path` are not enough for `bytes`.
+pub(super) fn ensure_room(path: &Path, free: u64, bytes: u64) -> Result<()> {
+    ensure!(
+        bytes <= free,
+        "`{}` has {} free, the plan's containers are going to take about {}: make room or give another storage",
+        path.display(),
+        gibibytes(free),
+        gibibytes(bytes)
+    );
+    Ok(())
 }
 
 /// What a network file system is called, by the magic number that statfs(2) lists.

@@ -24,6 +24,8 @@ pub(super) struct Written {
     pub(super) name: Span,
     /// Its address, if it has one.
     pub(super) address: Option<Span>,
+    /// The port that leads to its ssh, if it has one.
+    pub(super) port: Option<Span>,
 }
 
 /// What a plan expands to.
@@ -178,17 +180,23 @@ impl Expansion<'_> {
         name: &Span,
     ) -> Written {
         let farm = self.farm.clone();
-        let mut container =
-            Container { name: instance.name.clone(), base, farm, address: None, joins_controllers: true };
-        let mut address = None;
+        let mut container = Container {
+            name: instance.name.clone(),
+            base,
+            farm,
+            address: None,
+            ssh_port: None,
+            joins_controllers: true,
+        };
+        let (mut address, mut port) = (None, None);
         for step in &steps.steps {
             if let Err(error) = step.step.shape(&mut container) {
                 self.wrong.push(contradiction(&error, step));
             }
-            if let (None, Some(set)) = (&address, container.address) {
-                address = Some(step.find(&set.to_string()).unwrap_or_else(|| step.span.clone()));
-            }
+            let place = |set: String| step.find(&set).unwrap_or_else(|| step.span.clone());
+            address = address.or_else(|| Some(place(container.address?.to_string())));
+            port = port.or_else(|| Some(place(container.ssh_port?.to_string())));
         }
-        Written { container: Arc::new(container), name: name.clone(), address }
+        Written { container: Arc::new(container), name: name.clone(), address, port }
     }
 }

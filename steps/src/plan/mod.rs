@@ -220,6 +220,7 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Loaded, Vec<Diagnostic>>
     let graph = if diagnostic::has_all_steps(&wrong) { graph::graph(&expanded, &mut wrong) } else { None };
     unique::names(&expanded.containers, &mut wrong);
     unique::addresses(&expanded.containers, &mut wrong);
+    unique::ports(&expanded.containers, &mut wrong);
     let name = outline.name.and_then(|name| name.string(&mut wrong)).unwrap_or_default();
     let Some(graph) = graph.filter(|_| wrong.is_empty()) else { return Err(diagnostic::in_order(wrong)) };
     Ok(Loaded {

@@ -1,4 +1,4 @@
-//! What no two containers may share: names and addresses.
+//! What no two containers may share: names, addresses and ports of the host.
 //!
 //! It does not know where they came from.
 
@@ -6,6 +6,7 @@ use super::diagnostic::Diagnostic;
 use super::expand::Written;
 use super::source::Span;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::Hash;
 
 /// Tells of names that are used twice.
@@ -23,13 +24,28 @@ pub(super) fn names(containers: &[Written], wrong: &mut Vec<Diagnostic>) {
 
 /// Tells of addresses that are used twice.
 pub(super) fn addresses(containers: &[Written], wrong: &mut Vec<Diagnostic>) {
-    let addresses =
+    let given =
         containers.iter().filter_map(|written| Some((written.container.address?, written.address.as_ref()?)));
-    for (address, first, again) in twice(addresses) {
-        let message = format!("the address `{address}` is given twice");
-        let diagnostic = Diagnostic::new(message, again);
+    given_twice("address", "ReserveAddress(Auto)", given, wrong);
+}
+
+/// Tells of ports of the host that are to lead to two containers.
+pub(super) fn ports(containers: &[Written], wrong: &mut Vec<Diagnostic>) {
+    let given =
+        containers.iter().filter_map(|written| Some((written.container.ssh_port?, written.port.as_ref()?)));
+    given_twice("port", "ExposeSsh(Auto)", given, wrong);
+}
+
+fn given_twice<'a, K: Clone + Eq + Hash + Display>(
+    what: &str,
+    otherwise: &str,
+    given: impl Iterator<Item = (K, &'a Span)>,
+    wrong: &mut Vec<Diagnostic>,
+) {
+    for (key, first, again) in twice(given) {
+        let diagnostic = Diagnostic::new(format!("the {what} `{key}` is given twice"), again);
         wrong.push(match first == again {
-            true => diagnostic.help("more than one container takes this step: write `ReserveAddress(Auto)`"),
+            true => diagnostic.help(format!("more than one container takes this step: write `{otherwise}`")),
             false => diagnostic.also(first, "first given here"),
         });
     }
