@@ -146,7 +146,8 @@ fn check_answer(cx: &Cx, at: &Container, port: u16) -> Result<Check> {
     let port = port.to_string();
     let scan = Cmd::new("ssh-keyscan").args(["-T", "15", "-t", algorithm(key), "-p", &port, &host]);
     let said = cx.probe(&scan)?;
-    let found = said.stdout.lines().find_map(|line| Some(line.split_once(' ')?.1));
+    let mut keys_found = said.stdout.lines().filter(|line| !line.starts_with('#'));
+    let found = keys_found.find_map(|line| Some(line.split_once(' ')?.1));
     Ok(match found {
         Some(found) if key.starts_with(found.trim()) => Check::Satisfied,
         Some(_) => {
