@@ -4,6 +4,7 @@
 //! earlier ones made. Without root there are no throw-away hosts, and they are reported as ignored.
 
 mod by_hand;
+mod builds;
 mod command_line;
 mod container_steps;
 mod contract;
@@ -15,9 +16,12 @@ mod host_steps;
 mod kill;
 mod killed;
 mod like_debootstrap;
+mod outside;
 mod pair;
+mod shepherding;
 mod signatures;
 mod site;
+mod snapshots;
 mod systemd;
 mod terminal;
 mod undoing;
@@ -52,6 +56,10 @@ fn main() -> ExitCode {
         pair::TESTS,
         like_debootstrap::TESTS,
         container_steps::TESTS,
+        shepherding::TESTS,
+        outside::TESTS,
+        builds::TESTS,
+        snapshots::TESTS,
         faults::TESTS,
         killed::TESTS,
         undoing::TESTS,

@@ -26,6 +26,8 @@ pub const FARM: Contents<'static> = Contents {
         "openssh-client",
         "openssl",
         "wget",
+        // What the step `Storage` needs for Btrfs.
+        "btrfs-progs",
         "ca-certificates",
         "debian-archive-keyring",
     ],
@@ -57,6 +59,12 @@ pub const FARM: Contents<'static> = Contents {
         "pigz",
         "pbzip2",
         "git",
+        // What the step `Build` is tested with.
+        "autoconf",
+        "automake",
+        "gcc",
+        "libc6-dev",
+        "make",
     ],
     architectures: &["amd64", "arm64"],
 };
