@@ -15,6 +15,7 @@ mod domain_edits;
 pub mod emulate;
 mod expose_ssh;
 mod fetch_packages;
+mod free_port;
 mod guest_command;
 mod guest_file;
 mod guest_packages;

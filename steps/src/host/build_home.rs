@@ -35,12 +35,11 @@
 //! `userdel abuild` (the group goes with it), and remove the directory.
 
 use super::accounts::{self, HostAccount, HostGroup};
-use super::zfs::{self, Dataset};
-use super::{memory, privilege};
+use super::home_dataset::HomeDataset;
+use super::{privilege, zfs};
 use crate::farm::{Account, Farm};
 use crate::ours;
 use crate::resource::{ACCOUNT, PACKAGES};
-use crate::size::Size;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Undo};
@@ -63,53 +62,6 @@ pub struct BuildHome {
     pub gid: u32,
     /// The dataset that it is.
     pub zfs: Option<HomeDataset>,
-}
-
-/// A dataset of ZFS for the home.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HomeDataset {
-    /// Its name.
-    pub dataset: String,
-    /// How much it may hold.
-    pub quota: Option<Size>,
-    /// Whether what is there twice is kept once.
-    #[serde(default)]
-    pub deduplicate: bool,
-}
-
-impl HomeDataset {
-    fn dataset(&self, path: &Path) -> Dataset<'_> {
-        let mut properties = vec![("compression", "lz4".to_owned())];
-        properties.push(("dedup", if self.deduplicate { "on" } else { "off" }.to_owned()));
-        properties.extend(self.quota.map(|quota| ("quota", (quota.kib << 10).to_string())));
-        Dataset { name: &self.dataset, path: path.to_owned(), properties }
-    }
-
-    fn precondition(&self, cx: &Cx, path: &Path) -> Result<()> {
-        let pool = self.dataset(path).precondition(cx, "a home on ZFS")?;
-        if self.deduplicate { ensure_memory(self.quota, pool, memory::total()? << 10) } else { Ok(()) }
-    }
-}
-
-/// Memory for each byte that is deduplicated, as a share: 5 GiB for a TiB.
-const DEDUPLICATION: (u64, u64) = (5, 1024);
-
-/// Complains if the host has too little memory, of `memory` bytes, for what a dataset in a pool of `pool` bytes may hold.
-fn ensure_memory(quota: Option<Size>, pool: u64, memory: u64) -> Result<()> {
-    let (part, whole) = DEDUPLICATION;
-    let holds = quota.map_or(pool, |quota| quota.kib << 10).min(pool);
-    let (takes, may_take) = (holds / whole * part, memory / 2);
-    ensure!(
-        takes <= may_take,
-        "deduplication takes {} MiB of memory for {} GiB of data (5 GiB for each TiB), and may take half of this host's, {} MiB: \
-         leave it out, or `quota: \"{} GiB\"`",
-        takes >> 20,
-        holds >> 30,
-        may_take >> 20,
-        (may_take / part * whole) >> 30
-    );
-    Ok(())
 }
 
 impl FarmStep<Farm> for BuildHome {
@@ -332,10 +284,9 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BuildHome, ensure_memory, is_name};
+    use super::{BuildHome, is_name};
     use crate::farm::Farm;
     use crate::host::accounts::{HostAccount, HostGroup};
-    use crate::size::Size;
     use crate::step::FarmStep;
 
     fn step() -> BuildHome {
@@ -366,19 +317,6 @@ mod tests {
         refused(account("abuild", 399, "/srv/abuild"), "`usermod --home /home/abuild abuild`");
         let group = step().accept_group(Some(HostGroup { name: "obs".to_owned(), gid: 399 }));
         assert!(group.expect_err("it is another").to_string().contains("the group `obs` has gid 399"));
-    }
-
-    #[test]
-    fn deduplication_is_for_those_who_have_the_memory() {
-        let (gib, tib) = (1 << 30, 1 << 40);
-        assert!(ensure_memory(None, tib, 10 * gib).is_ok());
-        let error = ensure_memory(None, 4 * tib, 16 * gib).expect_err("20 GiB of 8").to_string();
-        assert!(
-            error.contains("20480 MiB of memory for 4096 GiB") && error.contains("quota: \"1638 GiB\""),
-            "{error}"
-        );
-        let quota = Some(Size { kib: 1638 << 20 });
-        assert!(ensure_memory(quota, 4 * tib, 16 * gib).is_ok(), "what is proposed is accepted");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod edit_domains;
 mod elf;
 mod emulation;
 mod fstab;
+mod home_dataset;
 mod host_file;
 mod host_packages;
 mod libvirt_lxc;
