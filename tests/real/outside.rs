@@ -73,7 +73,8 @@ fn refused(host: &Host) -> Result<()> {
     ])?;
     host.shell("for i in $(seq 100); do grep -q ':56CE 00000000:0000 0A' /proc/net/tcp && exit 0; sleep 0.05; done; exit 1")?;
     let pair = host.read("/run/farm/plans/debian-pair.ron")?;
-    let one = pair.replace("[amd64, arm64]", "amd64").replace("AwaitSsh,", "AwaitSsh, ExposeSsh(Fixed(22222)),");
+    let one =
+        pair.replace("[amd64, arm64]", "amd64").replace("AwaitSsh,", "AwaitSsh, ExposeSsh(Fixed(22222)),");
     host.write("/root/one.ron", &one)?;
     let ended = drover(host, &["run", "/root/one.ron", "--only", "jenkins-debian12-amd64/expose-ssh"])?;
     ensure!(ended.code() != Some(0), "it was taken: {ended:?}");
