@@ -3,8 +3,8 @@
 //! One binary, its tests one after the other: each may use the whole machine, and later ones start from layers that
 //! earlier ones made. Without root there are no throw-away hosts, and they are reported as ignored.
 
-mod by_hand;
 mod builds;
+mod by_hand;
 mod command_line;
 mod container_steps;
 mod contract;

@@ -29,7 +29,7 @@
 //! **Changes** `builds/NAME` in the account's home, or in its `TmpfsWorkspace`: `tree` is where it was built, and stays to be
 //! looked at. A source that a `Command` of the plan `creates` (`git clone`) comes first.
 //!
-//! **To take it back** remove `builds/NAME`.
+//! **To take it back** `drover destroy`, or remove `builds/NAME`.
 
 use super::build_source::{as_account, copy, ensure_usable, fingerprint};
 use super::emulate::Guest;
@@ -37,10 +37,10 @@ use super::ssh::Ssh;
 use crate::archives::hex;
 use crate::container::Container;
 use crate::dpkg::STATUS;
-use crate::resource;
 use crate::step::FarmStep;
+use crate::{ours, resource};
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -284,6 +284,23 @@ impl FarmStep<Container> for Build {
             }
         }
         stamp(cx, at).write(&state)
+    }
+
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        let (place, stamp) = (place(at), stamp(cx, at));
+        if !place.exists() && !stamp.path().exists() {
+            return Ok(Undo::default());
+        }
+        let what = format!("remove {}, with what was built there", place.display());
+        Ok(Undo::default().act(what, move |cx| {
+            // As the account, which cannot be led to what is not its own.
+            const REMOVE: &str = "rm -rf \"$0\"; rmdir --ignore-fail-on-non-empty \"${0%/*}\"";
+            let words = as_account(&at.farm.account);
+            if place.exists() {
+                cx.run(&Cmd::new(&words[0]).args(&words[1..]).args(["sh", "-euc", REMOVE]).arg(&place))?;
+            }
+            ours::remove(stamp.path())
+        }))
     }
 }
 

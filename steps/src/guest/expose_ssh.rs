@@ -22,7 +22,7 @@
 //! text, and from which it is loaded. It is gone when the host restarts, and back with the next run; or put
 //! `include "/etc/lxc/drover-ssh.nft"` into `/etc/nftables.conf`, if that is what your host loads.
 //!
-//! **To take it back** remove the container's line from that file and load it: `nft -f /etc/lxc/drover-ssh.nft`. For all
+//! **To take it back** `drover destroy`; or remove the container's line from that file and load it: `nft -f /etc/lxc/drover-ssh.nft`. For all
 //! of them: `nft delete table ip drover_ssh`, and remove the file.
 
 use crate::container::Container;
@@ -31,9 +31,9 @@ use crate::guest::free_port::{free, listening};
 use crate::guest::reserve_address::reserved;
 use crate::ssh_ports::{CHAIN, Lead, SshPorts, TABLE};
 use crate::step::FarmStep;
-use crate::{program, resource, survey};
+use crate::{ours, program, resource, survey};
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs};
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
 use rustix::process::geteuid;
 use serde::Deserialize;
 use std::fs;
@@ -144,6 +144,19 @@ fn ensure_forwarding() -> Result<()> {
     Ok(())
 }
 
+/// Takes the container's port away; with the last one, the table and its file.
+fn withdraw(cx: &Cx, at: &Container) -> Result<()> {
+    let left = SshPorts::read(&file().read()?.unwrap_or_default()).without(&at.name);
+    if !left.is_empty() {
+        file().write(&left.script(at.farm.network))?;
+        return cx.run(&Cmd::new("nft").args(["-f", FILE]));
+    }
+    if loaded(cx)?.is_some() {
+        cx.run(&Cmd::new("nft").args(["delete", "table", "ip", TABLE]))?;
+    }
+    ours::remove(file().path())
+}
+
 impl ExposeSsh {
     fn choose(&self, name: &str, known: &SshPorts) -> Result<u16> {
         match self.0 {
@@ -237,6 +250,13 @@ impl FarmStep<Container> for ExposeSsh {
         let user = &at.farm.account.user;
         cx.note(&format!("`ssh -p {} {user}@THIS-HOST` leads to {}", lead.port, at.name));
         Ok(())
+    }
+
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
+        let known = SshPorts::read(&file().read()?.unwrap_or_default());
+        let Some(lead) = known.to(&at.name) else { return Ok(Undo::default()) };
+        let what = format!("let port {} lead nowhere any more", lead.port);
+        Ok(Undo::default().act(what, move |cx| withdraw(cx, at)))
     }
 
     fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {

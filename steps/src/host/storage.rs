@@ -278,7 +278,8 @@ impl Storage {
                 return Ok(left);
             }
         }
-        let mut entries = fs::read_dir(&mount.path).with_context(|| format!("read {}", mount.path.display()))?;
+        let mut entries =
+            fs::read_dir(&mount.path).with_context(|| format!("read {}", mount.path.display()))?;
         if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")) {
             return Ok(Some(format!("{} stays, with what is in it", mount.path.display())));
         }

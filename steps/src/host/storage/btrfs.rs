@@ -5,8 +5,8 @@
 use crate::host::content;
 use crate::host::fstab::{Mount, ensure_plain};
 use crate::host::volume::{Volume, ensure_room};
-use crate::{ours, program};
 use crate::size::Size;
+use crate::{ours, program};
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Cmd, Cx};
 use serde::Deserialize;
