@@ -269,6 +269,8 @@ impl FarmStep<Container> for Build {
         let place = place(at);
         // As it is now: should it change while it is copied, the next run builds it again.
         let state = self.state(at, &Rootfs::open(at.rootfs())?)?;
+        // From here on the tree is no longer what was built last, whatever comes of this.
+        ours::remove(stamp(cx, at).path())?;
         copy(cx, &self.source(at), &place, &at.farm.account)?;
         for (done, command) in self.commands.iter().enumerate() {
             cx.progress(done as u64, self.commands.len() as u64);
