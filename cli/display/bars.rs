@@ -79,6 +79,7 @@ impl Observer for Bars {
             EventKind::Retrying { .. } | EventKind::Silent { .. } => {
                 self.say(&style(text.unwrap_or_default()).yellow().for_stderr().to_string());
             }
+            EventKind::Remark { .. } => self.say(&text.unwrap_or_default()),
             EventKind::RunFinished { .. } => self.run.finish_and_clear(),
         }
     }

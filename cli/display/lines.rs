@@ -52,6 +52,7 @@ pub(crate) fn line(event: &EventKind) -> Option<String> {
             let silence = elapsed(Duration::from_secs(*seconds));
             format!("{:<11} {node} has written nothing for {silence}", "silent")
         }
+        EventKind::Remark { node, text } => format!("{:<11} {node}: {text}", "remark"),
         EventKind::Finished { node, outcome: Outcome::Blocked { by }, .. } => {
             format!("{:<11} {node}: {by} failed", "blocked")
         }

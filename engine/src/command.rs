@@ -163,7 +163,7 @@ impl fmt::Display for Cmd {
 }
 
 /// One word of a shell's command line.
-fn quoted(word: &OsStr) -> String {
+pub(crate) fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let bare = |char: char| char.is_alphanumeric() || "-_./:=@%+,^".contains(char);
     if !word.is_empty() && word.chars().all(bare) {

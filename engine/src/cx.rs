@@ -20,6 +20,9 @@ pub trait Reporter: Send + Sync {
 
     /// How far the step is: `done` of `total` of something that can be counted.
     fn progress(&self, done: u64, total: u64);
+
+    /// Something about how it is done that is worth keeping. It was shown as a line already.
+    fn remark(&self, _text: &str) {}
 }
 
 /// Nobody listens.
@@ -154,6 +157,12 @@ impl Cx {
         if let Err(error) = self.log.write(&format!("# {line}\n")) {
             self.scope.reporter.line(&format!("{error:#}"));
         }
+    }
+
+    /// Something about how it is done that is worth keeping: for the log, and for the report of the run. In `apply` only.
+    pub fn remark(&self, text: &str) {
+        self.note(text);
+        self.scope.reporter.remark(text);
     }
 
     /// How far it is: `done` of `total` of something that can be counted.

@@ -32,6 +32,8 @@ pub enum Edge {
     Must,
     /// The later one uses what the earlier one provides, since it is in the plan.
     IfAny,
+    /// The later one does better with what the earlier one provides, but also without.
+    Helps,
     /// The later one only waits for the end of the earlier one, however it ends.
     After,
 }
@@ -39,7 +41,7 @@ pub enum Edge {
 impl Edge {
     /// Whether the later node may start only if the earlier one ended well.
     pub fn is_hard(self) -> bool {
-        self != Self::After
+        matches!(self, Self::Must | Self::IfAny)
     }
 }
 
@@ -152,7 +154,9 @@ impl Providers {
     /// Those that `need` asks for.
     fn find(&self, need: &Need) -> &[u32] {
         let found = match need {
-            Need::Must(resource) | Need::IfAny(resource) => self.by_resource.get(resource),
+            Need::Must(resource) | Need::IfAny(resource) | Need::Helps(resource) => {
+                self.by_resource.get(resource)
+            }
             Need::After(kind) => self.by_kind.get(kind),
         };
         found.map_or(&[], Vec::as_slice)
@@ -163,7 +167,7 @@ fn connect(nodes: &[Node], errors: &mut Vec<GraphError>) -> DiGraph<(), Edge> {
     let needs: Vec<Vec<Need>> = nodes.iter().map(|node| node.step.needs()).collect();
     let kinds = needs.iter().flatten().filter_map(|need| match need {
         Need::After(kind) => Some(*kind),
-        Need::Must(_) | Need::IfAny(_) => None,
+        Need::Must(_) | Need::IfAny(_) | Need::Helps(_) => None,
     });
     let providers = Providers::new(nodes, &kinds.collect());
     let mut edges = DiGraph::with_capacity(nodes.len(), needs.iter().map(Vec::len).sum());
@@ -188,6 +192,7 @@ fn edge(need: &Need) -> Edge {
     match need {
         Need::Must(_) => Edge::Must,
         Need::IfAny(_) => Edge::IfAny,
+        Need::Helps(_) => Edge::Helps,
         Need::After(_) => Edge::After,
     }
 }

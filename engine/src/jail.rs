@@ -4,6 +4,7 @@
 //! when Drover is killed: `unshare --mount --pid --fork --kill-child`. It does not know what runs inside.
 
 use crate::Rootfs;
+use crate::command::quoted;
 use anyhow::{Context, Result, ensure};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,13 +14,16 @@ use std::process::Command;
 /// namespace ignores SIGTERM and is to collect orphans, and few programs are made for that.
 ///
 /// Parameters: root, directory, PATH (each empty for the host's); `KIND SOURCE TARGET` of each mount; `--`; the program.
+/// The kinds `enter` and `register` say through what the program is run: see [`Foreign`].
 const SCRIPT: &str = r#"
-root=$1 dir=$2 path=$3
+root=$1 dir=$2 path=$3 enter=
 shift 3
 while [ "$1" != -- ]; do
     case $1 in
         bind) mount --rbind -- "$2" "$3" ;;
         bind-read-only) mount --bind -o ro -- "$2" "$3" ;;
+        enter) enter=$2 registrations=$3 ;;
+        register) registration=$2 ;;
         *) mount -t "$1" -- "$2" "$3" ;;
     esac
     shift 3
@@ -27,7 +31,8 @@ done
 shift
 [ -z "$path" ] || PATH=$path
 [ -z "$root" ] || unset TMPDIR
-unshare ${root:+--root="$root"} ${dir:+--wd="$dir"} -- "$@"
+set -- "$(command -v unshare)" ${root:+--root="$root"} ${dir:+--wd="$dir"} -- "$@"
+${enter:+"$enter" "$registrations" "$registration" --} "$@"
 exit $?
 "#;
 
@@ -43,6 +48,17 @@ pub struct Jail {
     pub binds: Vec<Bind>,
     /// Whether `/proc` (of the jail's own processes) and `/sys` are mounted in it.
     pub kernel: bool,
+    /// How programs of another processor are started in it; `None` leaves that to the host's kernel.
+    pub foreign: Option<Foreign>,
+}
+
+/// How programs of another processor are started in a jail, and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// The program that makes the user namespace for that: `ENTER BINFMT_MISC REGISTRATION -- PROGRAM ARGUMENT...`.
+    pub enter: PathBuf,
+    /// What it registers, in the kernel's words.
+    pub registration: String,
 }
 
 /// A host path that is seen somewhere else in a jail.
@@ -59,12 +75,12 @@ pub struct Bind {
 impl Jail {
     /// A chroot into `root`, with proc and sys.
     pub fn chroot(root: impl AsRef<Path>) -> Self {
-        Self { root: Some(root.as_ref().to_owned()), binds: Vec::new(), kernel: true }
+        Self { root: Some(root.as_ref().to_owned()), binds: Vec::new(), kernel: true, foreign: None }
     }
 
     /// The host itself, but with private mounts and processes.
     pub fn host() -> Self {
-        Self { root: None, binds: Vec::new(), kernel: true }
+        Self { root: None, binds: Vec::new(), kernel: true, foreign: None }
     }
 
     /// Binds the host's `source` over `target` in the jail.
@@ -79,9 +95,37 @@ impl Jail {
         self.bound(source.as_ref(), target.as_ref(), true)
     }
 
+    /// Starts programs of another processor in this way. The user namespace that it takes has all ids as they are, but not
+    /// the right to make devices.
+    #[must_use]
+    pub fn foreign(mut self, foreign: Foreign) -> Self {
+        self.foreign = Some(foreign);
+        self
+    }
+
     fn bound(mut self, source: &Path, target: &Path, read_only: bool) -> Self {
         self.binds.push(Bind { source: source.to_owned(), target: target.to_owned(), read_only });
         self
+    }
+
+    /// A line of shell that runs its arguments in a jail like this one, but in `root`, which may come to be only later, and
+    /// has the same directories.
+    ///
+    /// # Errors
+    /// When something that is to be bound does not exist, or this jail has no root of its own.
+    pub fn line(&self, root: &Path) -> Result<String> {
+        let here = self.root.as_deref().context("a jail without a root of its own")?;
+        let here = here.canonicalize().with_context(|| format!("find `{}`", here.display()))?;
+        let there = |path: &OsStr| match Path::new(path).strip_prefix(&here) {
+            Ok(rest) => root.join(rest).into_os_string(),
+            Err(_) => path.to_owned(),
+        };
+        let command = Self { root: Some(here.clone()), ..self.clone() }.command(OsStr::new(""), &[], None)?;
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let mut words: Vec<_> = words.map(|word| quoted(&there(word))).collect();
+        // The empty program's place is that of the arguments.
+        words.pop();
+        Ok(format!("{} \"$@\"", words.join(" ")))
     }
 
     /// The process that makes this jail and runs `program` with `args` in it.
@@ -113,6 +157,11 @@ impl Jail {
             let kind = if *read_only { "bind-read-only" } else { "bind" };
             mounts.push((kind, source.clone(), self.bind_target(place, target)?));
         }
+        if let Some(Foreign { enter, registration }) = &self.foreign {
+            let place = self.target(Path::new("/proc/sys/fs/binfmt_misc"))?;
+            mounts
+                .extend([("enter", enter.clone(), place), ("register", registration.into(), PathBuf::new())]);
+        }
         Ok(mounts)
     }
 
@@ -141,6 +190,15 @@ impl Jail {
             ensure!(path.exists(), "mount over `{}`: it does not exist", path.display());
             return Ok(path.to_owned());
         };
+        // What the kernel shows there is seen only once it is mounted, and no link leads out of it.
+        let kernel = ["/proc", "/sys"]
+            .iter()
+            .find(|top| self.kernel && path != Path::new(top) && path.starts_with(top));
+        if let Some(top) = kernel
+            && let Ok(rest) = path.strip_prefix(top)
+        {
+            return Ok(self.target(Path::new(top))?.join(rest));
+        }
         let name = path.to_str().context("a path that is not UTF-8")?;
         Rootfs::open(root)?.locate(name)?.with_context(|| {
             format!("mount over `{name}` in `{}`: it does not exist there; make it first", root.display())

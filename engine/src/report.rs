@@ -40,6 +40,8 @@ pub struct Report {
     pub failed: Vec<Failed>,
     /// What was not tried, and because of what.
     pub blocked: Vec<Blocked>,
+    /// What steps said about how they were done.
+    pub remarks: Vec<Remark>,
     /// What was stopped before its end; the next run continues it.
     pub interrupted: Vec<NodeId>,
     /// What was started and has not ended: it runs, or the run was killed.
@@ -66,6 +68,15 @@ pub struct Blocked {
     pub by: NodeId,
 }
 
+/// What a node said about how it was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// Which.
+    pub node: NodeId,
+    /// What.
+    pub text: String,
+}
+
 impl Report {
     /// The report of these events, all of one run, in their order.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
@@ -87,6 +98,9 @@ impl Report {
             }
             EventKind::Retrying { .. } => self.retries += 1,
             EventKind::Silent { .. } => {}
+            EventKind::Remark { node, text } => {
+                self.remarks.push(Remark { node: node.clone(), text: text.clone() });
+            }
             EventKind::Finished { node, outcome, .. } => self.finish(node, outcome),
             EventKind::RunFinished { code } => self.code = Some(*code),
         }
@@ -167,6 +181,7 @@ mod tests {
             finished("a", Outcome::Unchanged),
             started("b"),
             started("d"),
+            EventKind::Remark { node: "d".into(), text: "by hand".into() },
             finished("b", Outcome::Failed { failure }),
             finished("c", Outcome::Blocked { by: "b".into() }),
             finished("d", Outcome::Drifted),
@@ -179,6 +194,7 @@ mod tests {
         assert_eq!((report.selected, report.unchanged, report.drifted, report.pending()), (5, 1, 1, 1));
         assert_eq!(report.failed[0].node, "b".into());
         assert_eq!(report.blocked, [Blocked { node: "c".into(), by: "b".into() }]);
+        assert_eq!(report.remarks, [Remark { node: "d".into(), text: "by hand".into() }]);
         assert!(report.open.is_empty() && report.code.is_none());
     }
 

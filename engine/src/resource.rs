@@ -33,6 +33,8 @@ pub enum Need {
     Must(Resource),
     /// If somebody in the plan provides it, that must have ended well first.
     IfAny(Resource),
+    /// If somebody in the plan provides it, that must have ended first, however it ended: the step does without as well.
+    Helps(Resource),
     /// Whoever in the plan provides something of this kind must have ended first, however it ended.
     After(&'static str),
 }

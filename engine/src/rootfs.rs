@@ -248,8 +248,12 @@ impl Rootfs {
         listed().with_context(|| self.doing("list", path))
     }
 
-    /// Where what is at `path` is on the host, links followed inside of the tree; for mounting over it.
-    pub(crate) fn locate(&self, path: &str) -> Result<Option<PathBuf>> {
+    /// Where what is at `path` is on the host, links followed inside of the tree; for mounting over it and for reading
+    /// what is no text.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn locate(&self, path: &str) -> Result<Option<PathBuf>> {
         let located = || -> Result<Option<PathBuf>> {
             let Some(handle) = absent(again(|| self.root.resolve(path)))? else { return Ok(None) };
             Ok(Some(std::fs::read_link(format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd()))?))

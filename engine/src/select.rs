@@ -17,7 +17,7 @@ use std::fmt;
 pub struct Selection {
     /// The nodes that match, and no others. What they need is not done first; should it be missing, they say so.
     pub only: Vec<String>,
-    /// The nodes that match, with all that they need, directly or not.
+    /// The nodes that match, with all that they need or that helps them, directly or not.
     pub until: Vec<String>,
     /// Without the nodes that match, and without those that cannot do without them.
     pub exclude: Vec<String>,
@@ -62,7 +62,7 @@ impl Selection {
         let mut selected = vec![self.only.is_empty() && self.until.is_empty(); graph.nodes().len()];
         unite(&mut selected, &matching(graph, &self.only)?);
         let mut until = matching(graph, &self.until)?;
-        graph.add_upstream(&mut until, Edge::is_hard);
+        graph.add_upstream(&mut until, |edge| edge != Edge::After);
         unite(&mut selected, &until);
         let mut exclude = matching(graph, &self.exclude)?;
         graph.add_downstream(&mut exclude, |edge| edge == Edge::Must);
@@ -119,8 +119,8 @@ mod tests {
     use super::*;
     use crate::toy;
 
-    const PLAN: &str =
-        "host/dns host/key arm/create:host/dns arm/start:arm/create arm/hosts:host/key? s390/create:host/dns";
+    const PLAN: &str = "host/dns host/key arm/create:host/dns arm/start:arm/create arm/hosts:host/key? s390/create:host/dns \
+         s390/hosts:arm/create+,arm/hosts~";
 
     fn select(only: &str, until: &str, exclude: &str) -> Result<String> {
         let graph = toy::graph(PLAN).expect("sound");
@@ -147,13 +147,14 @@ mod tests {
     #[test]
     fn until_brings_what_is_needed() {
         check("", "arm/start", "", "host/dns arm/create arm/start");
-        check("host/key", "s390/*", "", "host/dns host/key s390/create");
+        check("", "s390/hosts", "", "host/dns arm/create s390/hosts");
+        check("host/key", "s390/create", "", "host/dns host/key s390/create");
     }
 
     #[test]
     fn exclude_takes_away_what_cannot_do_without() {
-        check("", "", "arm/create", "host/dns host/key arm/hosts s390/create");
-        check("", "", "host/key", "host/dns arm/create arm/start arm/hosts s390/create");
+        check("", "", "arm/create", "host/dns host/key arm/hosts s390/create s390/hosts");
+        check("", "", "host/key", "host/dns arm/create arm/start arm/hosts s390/create s390/hosts");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Toy steps for unit tests, written as one line: `a b=5 c:a,b? d:c~ e@disk*2`.
 //!
-//! A word is a node: its name, `=` its estimate in seconds, `:` whom it needs (`x` must, `x?` if any, `x~` after), `@`
+//! A word is a node: its name, `=` its estimate in seconds, `:` whom it needs (`x` must, `x?` if any, `x+` helps, `x~` after), `@`
 //! what it claims. Each provides the resource of its own name. They do nothing.
 
 use crate::{Check, Claim, Cx, Graph, GraphError, Need, Node, Resource, Step};
@@ -43,9 +43,10 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn need(text: &str) -> Need {
-    match (text.strip_suffix('?'), text.strip_suffix('~')) {
-        (Some(name), _) => Need::IfAny(resource(name)),
-        (_, Some(name)) => Need::After(resource(name).kind),
+    match text.split_at(text.len() - 1) {
+        (name, "?") => Need::IfAny(resource(name)),
+        (name, "+") => Need::Helps(resource(name)),
+        (name, "~") => Need::After(resource(name).kind),
         _ => Need::Must(resource(text)),
     }
 }

@@ -153,7 +153,8 @@ fn cannot_wait(kind: &EventKind) -> bool {
         EventKind::RunStarted { .. }
         | EventKind::RunFinished { .. }
         | EventKind::Retrying { .. }
-        | EventKind::Silent { .. } => false,
+        | EventKind::Silent { .. }
+        | EventKind::Remark { .. } => false,
         EventKind::Finished { outcome, .. } => {
             !matches!(outcome, Outcome::Unchanged | Outcome::Adopted | Outcome::Blocked { .. })
         }

@@ -76,6 +76,13 @@ pub enum EventKind {
         /// For how long, in seconds.
         seconds: u64,
     },
+    /// A step says something about how it is done that is worth keeping.
+    Remark {
+        /// Which.
+        node: NodeId,
+        /// What.
+        text: String,
+    },
     /// A step ended.
     Finished {
         /// Which.
@@ -99,6 +106,7 @@ impl EventKind {
             Self::Started { node, .. }
             | Self::Retrying { node, .. }
             | Self::Silent { node, .. }
+            | Self::Remark { node, .. }
             | Self::Finished { node, .. } => Some(node),
             Self::RunStarted { .. } | Self::RunFinished { .. } => None,
         }

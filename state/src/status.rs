@@ -31,7 +31,10 @@ impl Status {
     pub fn next(self, event: &EventKind) -> Result<Self> {
         Ok(match (self, event) {
             (_, EventKind::Started { .. }) => Self::Started,
-            (Self::Started, EventKind::Retrying { .. } | EventKind::Silent { .. }) => Self::Started,
+            (
+                Self::Started,
+                EventKind::Retrying { .. } | EventKind::Silent { .. } | EventKind::Remark { .. },
+            ) => Self::Started,
             (status, EventKind::Finished { outcome, .. }) => status.ended(outcome)?,
             (status, EventKind::RunStarted { .. } | EventKind::RunFinished { .. }) => status,
             (status, event) => bail!("event {event:?} cannot follow status {status:?}"),

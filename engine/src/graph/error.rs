@@ -87,6 +87,7 @@ impl fmt::Display for Link {
         match need {
             Need::Must(resource) => write!(f, "{origin}: `{id}` needs {resource} of"),
             Need::IfAny(resource) => write!(f, "{origin}: `{id}` uses {resource} of"),
+            Need::Helps(resource) => write!(f, "{origin}: `{id}` is helped by {resource} of"),
             Need::After(kind) => write!(f, "{origin}: `{id}` comes after every {kind}, such as that of"),
         }
     }
@@ -126,7 +127,7 @@ fn links(nodes: &[Node], cycle: &[usize]) -> Vec<Link> {
 
 fn asks_for(need: &Need, provides: &[Resource]) -> bool {
     match need {
-        Need::Must(resource) | Need::IfAny(resource) => provides.contains(resource),
+        Need::Must(resource) | Need::IfAny(resource) | Need::Helps(resource) => provides.contains(resource),
         Need::After(kind) => provides.iter().any(|resource| resource.kind == *kind),
     }
 }

@@ -189,6 +189,11 @@ impl<'a> Coordinator<'a> {
                     let delay_ms = millis(delay);
                     self.news.push(EventKind::Retrying { node: self.id(node), class, message, delay_ms });
                 }
+                // Only what is being done can be remarked upon.
+                Message::Remark { node, text } if self.silences.contains_key(&node) => {
+                    self.news.push(EventKind::Remark { node: self.id(node), text });
+                }
+                Message::Remark { .. } => {}
                 Message::Applied { node, answer, took } => self.applied(node, answer, took),
             }
             self.reach();

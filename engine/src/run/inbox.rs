@@ -1,8 +1,9 @@
 //! What workers have to say to the coordinator, and how it waits for that.
 //!
-//! It does not know what the messages mean.
+//! It does not know what the messages mean, but for the one that a step's own words become.
 
 use crate::Reporter;
+use crate::run::worker::Message;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -95,12 +96,16 @@ pub(crate) struct Voice<M> {
     pub(crate) node: usize,
 }
 
-impl<M: Send> Reporter for Voice<M> {
+impl Reporter for Voice<Message> {
     fn line(&self, line: &str) {
         self.inbox.said(self.node, |said| said.line = Some(line.to_owned()));
     }
 
     fn progress(&self, done: u64, total: u64) {
         self.inbox.said(self.node, |said| said.progress = Some((done, total)));
+    }
+
+    fn remark(&self, text: &str) {
+        self.inbox.post(Message::Remark { node: self.node, text: text.to_owned() }, false);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Message {
     Checked { node: usize, answer: Result<Check, Stop>, took: Duration },
     /// An attempt failed and is made again after the delay.
     Retrying { node: usize, class: String, message: String, delay: Duration },
+    /// A node that is being applied says something worth keeping.
+    Remark { node: usize, text: String },
     /// A node was applied.
     Applied { node: usize, answer: Result<(), Stop>, took: Duration },
 }

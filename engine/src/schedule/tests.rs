@@ -63,6 +63,7 @@ fn a_failure_stops_what_needs_it_and_nothing_else() {
     check("a b:a? c:a~ d", 9, "fail a; ok c; ok d", "+a +d | b!a +c |  |  | end");
     check("a b c:a,b", 9, "fail a; fail b", "+a +b | c!a |  | end");
     check("a b:a c:b~", 9, "fail a; ok c", "+a | b!a +c |  | end");
+    check("a b:a c:b+", 9, "fail a; ok c", "+a | b!a +c |  | end");
 }
 
 #[test]

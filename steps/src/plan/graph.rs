@@ -71,6 +71,7 @@ fn label(link: &Link) -> String {
     match &link.need {
         Need::Must(resource) => format!("needs {resource}"),
         Need::IfAny(resource) => format!("uses {resource}"),
+        Need::Helps(resource) => format!("is helped by {resource}"),
         Need::After(kind) => format!("comes after every {kind}"),
     }
 }
