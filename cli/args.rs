@@ -55,6 +55,10 @@ pub(crate) struct Target {
     /// Set a value in the plan, such as `mirror=http://…` or `each.DefineDomain.memory="2 GiB"`; may be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Run the programs of emulated systems under the emulator alone, as `--set assist=Off` does
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) no_assist: bool,
     /// Only nodes that match, such as `*/define-domain` or `jenkins-debian12-arm64/*`; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Vec<String>,
@@ -64,6 +68,14 @@ pub(crate) struct Target {
     /// Nodes that match, and all that they need; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub(crate) until: Vec<String>,
+}
+
+impl Target {
+    /// All that is set in the plan.
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let assist = self.no_assist.then(|| "assist=Off".to_owned());
+        self.set.iter().cloned().chain(assist).collect()
+    }
 }
 
 /// How a run goes about it.

@@ -67,7 +67,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
 fn target(options: &Destroy) -> Target {
     let Destroy { plan, set, .. } = options;
     let (only, exclude, until) = (options.container.clone(), Vec::new(), Vec::new());
-    Target { plan: plan.clone(), set: set.clone(), only, exclude, until }
+    Target { plan: plan.clone(), set: set.clone(), no_assist: false, only, exclude, until }
 }
 
 /// The whole plan, or the steps of the containers that are named.

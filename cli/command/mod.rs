@@ -62,7 +62,7 @@ struct Planned {
 impl Planned {
     /// Loads a plan and selects from it.
     fn load(target: &Target) -> Result<Self> {
-        let Loaded { name, graph, .. } = load(&target.plan, &target.set)?;
+        let Loaded { name, graph, .. } = load(&target.plan, &target.settings())?;
         let Target { only, until, exclude, .. } = target.clone();
         let selection = Selection { only, until, exclude }.of(&graph)?;
         Ok(Self { name, graph, selection })

@@ -120,6 +120,23 @@ impl Architecture {
         self.names().multilib
     }
 
+    /// GNU's name for it, as in the directories of libraries.
+    pub fn triplet(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-linux-gnu",
+            Self::Arm64 => "aarch64-linux-gnu",
+            Self::Armel => "arm-linux-gnueabi",
+            Self::Armhf => "arm-linux-gnueabihf",
+            Self::I386 => "i386-linux-gnu",
+            Self::Mips => "mips-linux-gnu",
+            Self::Mips64el => "mips64el-linux-gnuabi64",
+            Self::Mipsel => "mipsel-linux-gnu",
+            Self::Ppc64el => "powerpc64le-linux-gnu",
+            Self::Riscv64 => "riscv64-linux-gnu",
+            Self::S390x => "s390x-linux-gnu",
+        }
+    }
+
     /// Whether a processor of `host` runs this without an emulator.
     pub fn runs_on(self, host: Self) -> bool {
         self == host || matches!((self, host), (Self::I386, Self::Amd64))

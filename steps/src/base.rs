@@ -38,6 +38,13 @@ impl Base {
         name.into()
     }
 
+    /// The same release for the host's own processor, if this system is emulated and there is one.
+    pub fn twin(&self) -> Option<Self> {
+        let host = Architecture::host();
+        let is_released = self.release.architectures.contains(&host);
+        (self.is_emulated() && is_released).then(|| Self { arch: host, ..self.clone() })
+    }
+
     /// Whether this host runs it under an emulator.
     pub fn is_emulated(&self) -> bool {
         !self.arch.runs_on(Architecture::host())

@@ -31,6 +31,8 @@ pub struct Farm {
     pub tool_packages: Vec<&'static str>,
     /// The paths that commands of the plan make on the host: see the step `Command`.
     pub created: Vec<PathBuf>,
+    /// Whether emulated systems are offered native programs.
+    pub assist: bool,
     /// The architectures of all its containers, each once, sorted.
     pub architectures: Vec<Architecture>,
     /// The names of all its containers.
@@ -76,6 +78,7 @@ impl Default for Farm {
             extra_packages: Vec::new(),
             tool_packages: Vec::new(),
             created: Vec::new(),
+            assist: true,
             architectures: Vec::new(),
             container_names: Vec::new(),
             plan_directory: PlanDirectory::default(),

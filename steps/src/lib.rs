@@ -7,6 +7,7 @@ pub mod apt;
 pub mod apt_sources;
 pub mod architecture;
 pub mod archives;
+mod assist;
 pub mod base;
 pub mod bootstrap;
 pub mod container;

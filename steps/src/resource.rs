@@ -34,6 +34,8 @@ pub const LIBVIRT: &str = "libvirt";
 pub const STAGE: &str = "bootstrap stage";
 /// A base system is where `lxc-create` looks for it; by the base's id.
 pub const BASE: &str = "base system";
+/// The natives of a release that emulated systems are offered; by the id of the base that they are made from.
+pub const TWIN: &str = "twin";
 /// The container's root file system and LXC configuration; by the container.
 pub const ROOTFS: &str = "rootfs";
 /// The container's address stands in the plan, so that those who pick a free one come later; by the container.

@@ -6,6 +6,7 @@
 use super::checkpoint::{self, known_manifest, mark, stage};
 use super::second_stage::SecondStage;
 use crate::archives;
+use crate::assist::Client;
 use crate::base::Base;
 use crate::guest::emulate::Guest;
 use crate::resource::EMULATION;
@@ -29,7 +30,8 @@ impl FarmStep<Base> for Configure {
 
     fn needs(&self, at: &Base) -> Vec<Need> {
         let emulation = Resource::new(EMULATION, at.arch.debian());
-        vec![Need::Must(stage(at, "unpack")), Need::IfAny(emulation)]
+        let twin = crate::assist::resource(at).map(Need::Helps);
+        [Need::Must(stage(at, "unpack")), Need::IfAny(emulation)].into_iter().chain(twin).collect()
     }
 
     fn undo<'a>(&'a self, _cx: &Cx, _at: &'a Base) -> Result<Undo<'a>> {
@@ -69,8 +71,12 @@ impl FarmStep<Base> for Configure {
         let tmp = cx.cache(&format!("tmp/{}", at.id()));
         tree::remove(cx, &tmp)?;
         let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?;
-        let rootfs = Rootfs::open(&root)?;
-        let ended = SecondStage { cx, base: at, manifest: &manifest, guest, rootfs }.run();
+        let version = |name: &str| Some(manifest.deb(name).ok()?.version.clone());
+        let client = Client { base: at, name: &at.id(), version: &version };
+        let ended = guest.assisted(cx, &client, |guest| {
+            let rootfs = Rootfs::open(&root)?;
+            SecondStage { cx, base: at, manifest: &manifest, guest: guest.clone(), rootfs }.run()
+        });
         cx.keep_log(&root.join("var/log/dpkg.log"))?;
         ended?;
         tree::remove(cx, &tmp)?;

@@ -3,8 +3,9 @@
 //! Under an emulator or not, the call is the same: the kernel finds the interpreter by binfmt_misc. Whoever wants such
 //! programs to run faster does it here. It does not know what they do.
 
+use crate::assist::{Client, Offer, offer};
 use anyhow::{Context, Result};
-use drover_engine::{Cmd, Cx, Jail};
+use drover_engine::{Cmd, Cx, Interrupted, Jail};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,52 @@ impl Guest {
     /// The system in `root`, with proc and sys.
     pub fn new(root: &Path) -> Self {
         Self { jail: Jail::chroot(root) }
+    }
+
+    /// Does a part of a step with natives in place of programs that do the same on every processor, where that can be: the
+    /// run's report tells which way it is. Should that fail, the emulator alone has the last word: under assist, scripts can
+    /// make no devices, and run no programs in a root of their own.
+    ///
+    /// # Errors
+    /// Those of the part; or when it cannot be found out which way it can be done.
+    pub(crate) fn assisted(
+        &self,
+        cx: &Cx,
+        client: &Client<'_>,
+        part: impl Fn(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let jail = match offer(cx, client, &self.jail)? {
+            Offer::Native => return part(self),
+            Offer::Plain(why) => {
+                cx.remark(&format!("under plain qemu: {why}"));
+                return part(self);
+            }
+            Offer::Assisted(jail, count) => {
+                cx.remark(&format!("assisted by {count} native programs"));
+                *jail
+            }
+        };
+        match part(&Self { jail }) {
+            Err(error) if !error.is::<Interrupted>() => {
+                cx.remark(&format!("failed with native programs, so again under plain qemu: {error:#}"));
+                part(self)
+            }
+            ended => ended,
+        }
+    }
+
+    /// A line of shell that runs its arguments as this system would, but in `root`, which may come to be only later and is a
+    /// copy of this one.
+    ///
+    /// # Errors
+    /// When something that it needs does not exist.
+    pub fn line(&self, root: &Path) -> Result<String> {
+        self.jail.line(root)
+    }
+
+    /// Whether native programs help.
+    pub fn is_assisted(&self) -> bool {
+        self.jail.foreign.is_some()
     }
 
     /// With the host's `packages` below [`PACKAGES`], read-only, in a `/tmp` of its own, which is `tmp` on the host: so

@@ -23,6 +23,8 @@
 //!
 //! **Killed in the middle**, it goes on where it stopped: what dpkg has unpacked and configured stays so.
 //!
+//! In an emulated container, this is assisted by native programs: see the manual of `Bootstrap`.
+//!
 //! **Changes** the container's packages. What was only installed because something else needs it is marked so, as apt does.
 //! While packages are configured no service is started (`/usr/sbin/policy-rc.d`, removed at the end).
 //!
@@ -35,6 +37,7 @@ use super::package_order::{Action, PackageOrder};
 use super::{package_sets, yum};
 use crate::apt::Apt;
 use crate::archives::{self, Deb};
+use crate::assist::Client;
 use crate::container::Container;
 use crate::dpkg::Status;
 use crate::release::Distribution;
@@ -196,11 +199,16 @@ impl FarmStep<Container> for GuestPackages {
         let tmp = cx.cache(&format!("tmp/{}", at.name));
         let guest = Guest::new(&at.rootfs()).with_packages(archives::directory(cx), &tmp)?;
         rootfs.write(POLICY.0, POLICY.1, Access::root(0o755))?;
-        mend(cx, &guest, &rootfs, &debs)?;
-        for part in order.actions.chunk_by(|one, other| is_unpack(one) == is_unpack(other)) {
-            install(cx, &guest, &Status::of(&rootfs)?, part)?;
-        }
-        cx.run(&guest.dpkg().args(["--force-confold", "--configure", "-a"]))?;
+        let status = Status::of(&rootfs)?;
+        let version = |name: &str| lasting_version(&status, &debs, name);
+        let client = Client { base: &at.base, name: &at.name, version: &version };
+        guest.assisted(cx, &client, |guest| {
+            mend(cx, guest, &rootfs, &debs)?;
+            for part in order.actions.chunk_by(|one, other| is_unpack(one) == is_unpack(other)) {
+                install(cx, guest, &Status::of(&rootfs)?, part)?;
+            }
+            cx.run(&guest.dpkg().args(["--force-confold", "--configure", "-a"]))
+        })?;
         mark_automatic(&rootfs, &debs, &self.wanted(at), at)?;
         // dpkg did not wait for the disk.
         cx.run(&Cmd::new("sync").arg("--file-system").arg(at.rootfs()))?;
@@ -221,6 +229,13 @@ impl FarmStep<Container> for GuestPackages {
             }
         }
     }
+}
+
+/// The version of a package, if that is to stay as it is.
+fn lasting_version(status: &Status, debs: &[Deb], name: &str) -> Option<String> {
+    let present = &status.package(name)?.version;
+    let stays = debs.iter().all(|deb| deb.name != name || deb.version == *present);
+    stays.then(|| present.clone())
 }
 
 /// Unpacks once more what was killed while its configuration files were put in place.

@@ -39,6 +39,9 @@
 //! stands first in its PATH; where the base system was brought there as an ordinary directory (`RelocateCache`), a copy that
 //! shares its blocks. The rest is as ever.
 //!
+//! In an emulated container that copies a base system, what the template runs by `chroot` is assisted by native programs (see
+//! the manual of `Bootstrap`): a `chroot` of ours stands first in its PATH then, which also mounts `/proc` and `/sys`.
+//!
 //! **When it is interrupted**, LXC's mark `partial` stays in the container's directory. The next attempt removes what is
 //! so marked, unless somebody still works on it or something is mounted below it, and begins again. What is neither
 //! complete nor so marked is not ours to remove: that is an error.
@@ -48,8 +51,11 @@
 //!
 //! **To take it back**: `drover destroy`; or `lxc-destroy -P STORAGE/rootfs -n NAME`, when its domain is undefined.
 
+use crate::assist::Client;
 use crate::container::Container;
+use crate::dpkg::Status;
 use crate::farm::Farm;
+use crate::guest::emulate::Guest;
 use crate::guest::half_made;
 use crate::mirror::Mirror;
 use crate::release::Distribution;
@@ -177,6 +183,24 @@ fn cheap_rsync(cx: &Cx, at: &Container) -> Result<Option<PathBuf>> {
     Ok(Some(directory))
 }
 
+/// The `chroot` of ours, which runs what the template runs in the container as `guest` would run it in the base system.
+fn assisted_chroot(cx: &Cx, at: &Container, guest: &Guest) -> Result<PathBuf> {
+    let real = program::find("chroot").context("this host has no `chroot`")?;
+    let directory = cx.cache("chroot-for-lxc-create").join(&at.name);
+    let script = format!(
+        "#!/bin/sh\n\
+         # In PATH of the template of lxc-create only; see the manual of the step LxcCreate.\n\
+         [ \"$1\" = '{root}' ] || exec '{real}' \"$@\"\n\
+         shift\n\
+         exec {line}\n",
+        root = at.rootfs().display(),
+        real = real.display(),
+        line = guest.line(&at.rootfs())?
+    );
+    HostFile::new(directory.join("chroot")).mode(0o755).write(&script)?;
+    Ok(directory)
+}
+
 /// A container that is there already stays, if it is the one of the plan.
 fn keep(cx: &Cx, at: &Container) -> Result<()> {
     if let Some(why) = shortcoming(at)? {
@@ -278,13 +302,46 @@ impl LxcCreate {
         Ok(words)
     }
 
-    fn command(&self, cx: &Cx, at: &Container, log: &Path) -> Result<Cmd> {
-        let path = std::env::var("PATH").context("PATH is not set")?;
-        let path = match self.copies(at) {
-            true => {
-                let cheap = cheap_rsync(cx, at)?.map_or(String::new(), |it| format!("{}:", it.display()));
-                format!("{cheap}{}:{path}:/usr/sbin:/usr/bin:/sbin:/bin", polite_wget(cx)?.display())
+    /// Makes the container out of its base system.
+    fn copy(&self, cx: &Cx, at: &Container) -> Result<()> {
+        program::require("the template of lxc-create", &TOOLS)?;
+        let base = at.base.rootfs();
+        ensure!(base.is_dir(), "`{}` is not there, and lxc-create would make it by itself", base.display());
+        let status = Status::of(&Rootfs::open(&base)?)?;
+        let version = |name: &str| Some(status.package(name)?.version.clone());
+        let client = Client { base: &at.base, name: &at.name, version: &version };
+        Guest::new(&base).assisted(cx, &client, |guest| {
+            half_made::remove(cx, &at.directory())?;
+            let mut first = vec![polite_wget(cx)?];
+            first.extend(cheap_rsync(cx, at)?);
+            if guest.is_assisted() {
+                first.push(assisted_chroot(cx, at, guest)?);
             }
+            self.create(cx, at, &first)
+        })
+    }
+
+    /// Runs lxc-create; programs of ours are in the directories that are `first` in its PATH.
+    fn create(&self, cx: &Cx, at: &Container, first: &[PathBuf]) -> Result<()> {
+        if at.base.release.keys.is_none() {
+            cx.note(&format!(
+                "the template `{}` sees to signatures by itself, or not at all",
+                self.template(at)
+            ));
+        }
+        cx.remember(MADE, "")?;
+        let log = cx.cache("lxc-create").join(format!("{}.log", at.name));
+        HostFile::new(&log).write("")?;
+        let made = cx.run(&self.command(at, first, &log)?);
+        cx.keep_log(&log)?;
+        made
+    }
+
+    fn command(&self, at: &Container, first: &[PathBuf], log: &Path) -> Result<Cmd> {
+        let path = std::env::var("PATH").context("PATH is not set")?;
+        let first: String = first.iter().map(|directory| format!("{}:", directory.display())).collect();
+        let path = match self.copies(at) {
+            true => format!("{first}{path}:/usr/sbin:/usr/bin:/sbin:/bin"),
             false => format!("{path}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         };
         let command = Cmd::new("lxc-create")
@@ -372,29 +429,11 @@ impl FarmStep<Container> for LxcCreate {
             return keep(cx, at);
         }
         if self.copies(at) {
-            program::require("the template of lxc-create", &TOOLS)?;
-            let base = at.base.rootfs();
-            ensure!(
-                base.is_dir(),
-                "`{}` is not there, and lxc-create would make it by itself",
-                base.display()
-            );
-        } else {
-            program::require("lxc-create", &TOOLS[..2])?;
-            self.ensure_possible(cx, at, Others::Done)?;
+            return self.copy(cx, at);
         }
-        if at.base.release.keys.is_none() {
-            cx.note(&format!(
-                "the template `{}` sees to signatures by itself, or not at all",
-                self.template(at)
-            ));
-        }
-        cx.remember(MADE, "")?;
-        let log = cx.cache("lxc-create").join(format!("{}.log", at.name));
-        HostFile::new(&log).write("")?;
-        let made = cx.run(&self.command(cx, at, &log)?);
-        cx.keep_log(&log)?;
-        made
+        program::require("lxc-create", &TOOLS[..2])?;
+        self.ensure_possible(cx, at, Others::Done)?;
+        self.create(cx, at, &[])
     }
 
     fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {

@@ -22,10 +22,36 @@ const REGISTERED: &str = "registered";
 
 /// How the kernel is to run the programs of an architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Registration {
+pub(crate) struct Registration {
     enabled: bool,
-    interpreter: PathBuf,
+    /// The emulator.
+    pub(crate) interpreter: PathBuf,
     flags: String,
+    /// What its programs begin with: where, which bytes, and which bits of them, in hexadecimal digits.
+    offset: String,
+    magic: String,
+    mask: String,
+}
+
+/// How the host's kernel runs the programs of an architecture, if it does.
+///
+/// # Errors
+/// When that cannot be found out.
+pub(crate) fn registration(arch: Architecture) -> Result<Option<Registration>> {
+    Ok(Emulation(arch).registration()?.filter(|found| found.enabled))
+}
+
+impl Registration {
+    /// The same programs, to be run by another interpreter, in the words that the kernel takes: opened at once, told the
+    /// program's path and own name, and with the program's rights where the emulator has them.
+    pub(crate) fn with(&self, interpreter: &Path) -> String {
+        let bytes = |digits: &str| -> String {
+            digits.as_bytes().chunks(2).map(|pair| format!("\\x{}", String::from_utf8_lossy(pair))).collect()
+        };
+        let (magic, mask) = (bytes(&self.magic), bytes(&self.mask));
+        let rights = if self.flags.contains('C') { "C" } else { "" };
+        format!(":assist:M:{}:{magic}:{mask}:{}:PF{rights}", self.offset, interpreter.display())
+    }
 }
 
 impl FarmStep<Farm> for Emulation {
@@ -217,18 +243,25 @@ fn parse(text: &str) -> Option<Registration> {
         enabled: text.lines().next()? == "enabled",
         interpreter: field("interpreter ")?.into(),
         flags: field("flags: ")?.trim().to_owned(),
+        offset: field("offset ")?.to_owned(),
+        magic: field("magic ")?.to_owned(),
+        mask: field("mask ").unwrap_or_default().to_owned(),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Registration, parse};
+    use super::parse;
+    use std::path::Path;
 
     #[test]
     fn the_kernels_words_are_understood() {
-        let text = "enabled\ninterpreter /usr/libexec/qemu-binfmt/arm-binfmt-P\nflags: PF\noffset 0\n";
-        let interpreter = "/usr/libexec/qemu-binfmt/arm-binfmt-P".into();
-        assert_eq!(parse(text), Some(Registration { enabled: true, interpreter, flags: "PF".to_owned() }));
+        let text = "enabled\ninterpreter /usr/libexec/qemu-binfmt/arm-binfmt-P\nflags: PF\noffset 0\n\
+                    magic 7f454c46\nmask ffffff00\n";
+        let found = parse(text).expect("the kernel's words");
+        assert!(found.enabled && found.interpreter == Path::new("/usr/libexec/qemu-binfmt/arm-binfmt-P"));
+        let ours = r":assist:M:0:\x7f\x45\x4c\x46:\xff\xff\xff\x00:/run/switch:PF";
+        assert_eq!(found.with(Path::new("/run/switch")), ours);
         assert_eq!(parse("what"), None);
     }
 }

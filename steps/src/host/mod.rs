@@ -44,6 +44,7 @@ pub use build_home::BuildHome;
 pub use build_key::BuildKey;
 pub use command::Command;
 pub use edit_domains::EditDomains;
+pub(crate) use emulation::{Registration, registration};
 pub use host_file::HostFile;
 pub use host_packages::HostPackages;
 pub use libvirt_lxc::LibvirtLxc;

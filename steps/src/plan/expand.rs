@@ -4,7 +4,7 @@
 
 use super::diagnostic::{Diagnostic, leave_steps};
 use super::guest::{GuestSteps, Typed};
-use super::matrix::{Instance, multiply};
+use super::matrix::{Instance, assist, multiply};
 use super::nodes::Nodes;
 use super::outline::{ContainerText, Outline, StepText};
 use super::source::Span;
@@ -13,7 +13,7 @@ use crate::base::Base;
 use crate::container::Container;
 use crate::farm::{Farm, PlanDirectory};
 use crate::registry::Parse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,8 +44,10 @@ pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diag
     let entries: Vec<_> = outline.containers.iter().map(|text| (text, multiply(text, wrong))).collect();
     leave_steps(&mut wrong[before..]);
     let instances = entries.iter().flat_map(|(_, instances)| instances);
-    let farm = Arc::new(farm(&host, directory, instances, wrong));
-    let mut expansion = Expansion { farm, mirror, bases: HashMap::new(), nodes: Nodes::default(), wrong };
+    let assist = assist(outline.assist.as_ref(), wrong);
+    let stated = Farm { assist, plan_directory: PlanDirectory(directory), ..Farm::default() };
+    let farm = Arc::new(farm(&host, stated, instances, wrong));
+    let mut expansion = Expansion { farm, mirror, bases: BTreeMap::new(), nodes: Nodes::default(), wrong };
     for step in &host {
         expansion.nodes.step("host", step, &expansion.farm);
     }
@@ -54,6 +56,7 @@ pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diag
         let steps = each.changed_by(text, &outline.each, expansion.wrong);
         containers.extend(expansion.entry(text, instances, &steps));
     }
+    expansion.twins();
     Expanded { farm: expansion.farm, containers, nodes: expansion.nodes }
 }
 
@@ -69,10 +72,10 @@ fn host_steps(texts: &[StepText], wrong: &mut Vec<Diagnostic>) -> Vec<Typed<Farm
     steps
 }
 
-/// The farm as the host's steps shape it, for these containers.
+/// The farm, as the plan itself has stated it, as the host's steps shape it, for these containers.
 fn farm<'a>(
     host: &[Typed<Farm>],
-    plan_directory: PathBuf,
+    stated: Farm,
     instances: impl Iterator<Item = &'a Instance>,
     wrong: &mut Vec<Diagnostic>,
 ) -> Farm {
@@ -80,8 +83,7 @@ fn farm<'a>(
         instances.map(|instance| (instance.arch, instance.name.clone())).unzip();
     architectures.sort_unstable();
     architectures.dedup();
-    let plan_directory = PlanDirectory(plan_directory);
-    let mut farm = Farm { plan_directory, architectures, container_names, ..Farm::default() };
+    let mut farm = Farm { architectures, container_names, ..stated };
     for step in host {
         if let Err(error) = step.step.shape(&mut farm) {
             wrong.push(contradiction(&error, step));
@@ -107,7 +109,7 @@ struct Expansion<'a> {
     /// The mirror of the plan.
     mirror: Option<String>,
     /// The base systems by id, each with the container that asked for it first, and whether it has nodes.
-    bases: HashMap<String, SharedBase>,
+    bases: BTreeMap<String, SharedBase>,
     nodes: Nodes,
     wrong: &'a mut Vec<Diagnostic>,
 }
@@ -117,8 +119,18 @@ struct SharedBase {
     base: Arc<Base>,
     /// Where it was asked for first.
     asked: Span,
-    /// Whether its bootstrap is among the nodes.
-    placed: bool,
+    /// Where its bootstrap is asked for, if that is among the nodes.
+    placed: Option<Span>,
+}
+
+/// The base system of that id, which is the same for all who ask for it.
+fn share<'a>(
+    bases: &'a mut BTreeMap<String, SharedBase>,
+    base: Arc<Base>,
+    asked: &Span,
+) -> &'a mut SharedBase {
+    let fresh = || SharedBase { base: base.clone(), asked: asked.clone(), placed: None };
+    bases.entry(base.id()).or_insert_with(fresh)
 }
 
 impl Expansion<'_> {
@@ -148,16 +160,14 @@ impl Expansion<'_> {
     fn base(&mut self, instance: &Instance, mirror: Option<String>, asked: &Span) -> Arc<Base> {
         let Instance { release, arch, .. } = *instance;
         let base = Arc::new(Base { release, arch, mirror, farm: self.farm.clone() });
-        let fresh = || SharedBase { base: base.clone(), asked: asked.clone(), placed: false };
-        let shared = self.bases.entry(base.id()).or_insert_with(fresh);
+        let shared = share(&mut self.bases, base.clone(), asked);
         if shared.base.mirror != base.mirror {
             let message = format!("the base system `{}` cannot come from two mirrors", base.id());
             let help = "containers of one release and architecture share it: give them the same `mirror`";
-            self.wrong.push(
-                Diagnostic::new(message, asked)
-                    .also(&shared.asked, "from another mirror for this")
-                    .help(help),
-            );
+            let diagnostic = Diagnostic::new(message, asked)
+                .also(&shared.asked, "from another mirror for this")
+                .help(help);
+            self.wrong.push(diagnostic);
         }
         shared.base.clone()
     }
@@ -165,9 +175,26 @@ impl Expansion<'_> {
     /// Places the bootstrap of a base system, once.
     fn bootstrap(&mut self, base: &Arc<Base>, span: &Span) {
         if let Some(shared) = self.bases.get_mut(&base.id())
-            && !std::mem::replace(&mut shared.placed, true)
+            && shared.placed.is_none()
         {
+            shared.placed = Some(span.clone());
             self.nodes.bootstrap(base, span);
+        }
+    }
+
+    /// Places what makes natives for the emulated systems, once for all of a release; and that of which they are made, where
+    /// no container asks for it.
+    fn twins(&mut self) {
+        let assisted = self.bases.values().filter(|shared| shared.base.farm.assist);
+        let twin = |shared: &SharedBase| {
+            let twin = shared.base.twin()?;
+            Some((twin.id(), (twin, shared.placed.clone()?)))
+        };
+        let twins: BTreeMap<_, _> = assisted.filter_map(twin).collect();
+        for (twin, span) in twins.into_values() {
+            let twin = share(&mut self.bases, Arc::new(twin), &span).base.clone();
+            self.bootstrap(&twin, &span);
+            self.nodes.twin(&twin, &span);
         }
     }
 

@@ -124,6 +124,19 @@ fn symbols<'a, T: Copy + PartialEq>(
     members
 }
 
+/// Whether `assist` is on: it is unless the plan turns it off.
+pub(super) fn assist(value: Option<&Value>, wrong: &mut Vec<Diagnostic>) -> bool {
+    let known = [("On".to_owned(), true), ("Off".to_owned(), false)];
+    match value.map(|value| symbol("value of `assist`", value, &known)) {
+        Some(Ok(on)) => on,
+        Some(Err(diagnostic)) => {
+            wrong.push(diagnostic.maybe_help(Some("write `On` or `Off`".to_owned())));
+            true
+        }
+        None => true,
+    }
+}
+
 fn symbol<T: Copy>(what: &str, value: &Value, known: &[(String, T)]) -> Result<T, Diagnostic> {
     let found = first_line(value.span.text());
     let bare = found.trim_matches('"');

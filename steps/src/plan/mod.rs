@@ -35,6 +35,7 @@
 //! | `containers` | the containers |
 //! | `each` | steps that act on each container |
 //! | `mirror` | where packages come from; if left out, where the host's own apt sources say |
+//! | `assist` | `Off` keeps emulated systems from using native programs; `On` if left out |
 //! | `include` | other plans to take in first |
 //!
 //! **The order of steps means nothing.** What must come first follows from what steps need and provide: `BindHome` needs
@@ -115,7 +116,7 @@
 //!
 //! | path | what it changes |
 //! | --- | --- |
-//! | `mirror`, `name` | that of the plan |
+//! | `assist`, `mirror`, `name` | that of the plan |
 //! | `host.STEP.FIELD`, `each.STEP.FIELD` | a field of a step |
 //! | `host.STEP`, `each.STEP` | all that is in the step's parentheses |
 //! | `containers.WHICH.FIELD` | a field of an entry of `containers` |

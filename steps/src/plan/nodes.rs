@@ -45,6 +45,12 @@ impl Nodes {
         }
     }
 
+    /// Adds the step that makes natives of a base system.
+    pub(super) fn twin(&mut self, base: &Arc<Base>, span: &Span) {
+        let place = format!("bootstrap/{}", base.id());
+        self.step(&place, &Typed::implied("twin", span, Arc::new(crate::assist::Twin)), base);
+    }
+
     fn place<P>(&mut self, id: NodeId, step: &Arc<dyn FarmStep<P>>, at: &Arc<P>, span: &Span)
     where
         P: Debug + Send + Sync + 'static,

@@ -15,6 +15,7 @@ pub(super) struct Outline {
     pub(super) name: Option<Value>,
     pub(super) include: Vec<Value>,
     pub(super) mirror: Option<Value>,
+    pub(super) assist: Option<Value>,
     pub(super) host: Vec<StepText>,
     pub(super) containers: Vec<ContainerText>,
     pub(super) each: Vec<StepText>,
@@ -45,7 +46,7 @@ pub(super) struct ContainerText {
 
 /// A plan.
 static PLAN: Record =
-    Record { what: "a plan", fields: &["name", "include", "mirror", "host", "containers", "each"] };
+    Record { what: "a plan", fields: &["name", "include", "mirror", "assist", "host", "containers", "each"] };
 
 /// An entry of `containers`.
 pub(super) static CONTAINER: Record = Record {
@@ -83,6 +84,7 @@ pub(super) fn outline(value: &Value, wrong: &mut Vec<Diagnostic>) -> Outline {
         name: fields.require("name", "\"my-farm\"", wrong).cloned(),
         include: fields.get("include").map(|list| list.list(wrong).to_vec()).unwrap_or_default(),
         mirror: fields.get("mirror").cloned(),
+        assist: fields.get("assist").cloned(),
         containers: fields.get("containers").map(|list| containers(list, wrong)).unwrap_or_default(),
     }
 }

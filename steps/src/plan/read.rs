@@ -99,6 +99,7 @@ impl Outline {
     fn add(&mut self, other: Self) {
         self.name = other.name.or(self.name.take());
         self.mirror = other.mirror.or(self.mirror.take());
+        self.assist = other.assist.or(self.assist.take());
         other.host.into_iter().for_each(|step| step.put(&mut self.host));
         other.each.into_iter().for_each(|step| step.put(&mut self.each));
         self.containers.extend(other.containers);

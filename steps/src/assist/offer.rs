@@ -1,0 +1,200 @@
+//! What one guest is offered of its twin's natives, and how its programs are started then; or why not.
+//!
+//! Only natives of the same version of package as the guest has, or is about to have, are offered. Everything is found
+//! out each time anew, and nothing of it is in the guest.
+
+use super::natives::{self, PERL_CONFIG, make_directory};
+use crate::architecture::Architecture;
+use crate::base::Base;
+use crate::host::{Registration, registration};
+use crate::tree;
+use anyhow::{Context, Result};
+use drover_assist::list::{Entry, LIST};
+use drover_assist::native::{LIBRARIES, rename};
+use drover_assist::place::{EMULATOR, NATIVES, PLACE, UNLESS};
+use drover_assist::{ENTER, SWITCH};
+use drover_engine::{Cmd, Cx, Foreign, Jail};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Offer {
+    /// The system is not emulated: there is nothing to help with.
+    Native,
+    /// Its programs run under the emulator alone, and why.
+    Plain(String),
+    /// Its programs run in this jail, with so many natives.
+    Assisted(Box<Jail>, usize),
+}
+
+/// Whom an offer is made to.
+pub(crate) struct Client<'a> {
+    /// What its system is, or was copied from.
+    pub(crate) base: &'a Base,
+    /// A name that nobody else has at the same time.
+    pub(crate) name: &'a str,
+    /// The versions of its packages, as they are or are about to be.
+    pub(crate) version: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Makes an offer to a system that runs in `jail`.
+pub(crate) fn offer(cx: &Cx, client: &Client<'_>, jail: &Jail) -> Result<Offer> {
+    let base = client.base;
+    if !base.is_emulated() {
+        return Ok(Offer::Native);
+    }
+    let plain = |why: &str| Ok(Offer::Plain(why.to_owned()));
+    if !base.farm.assist {
+        return plain("assist is off");
+    }
+    let Some(twin) = base.twin() else {
+        return Ok(Offer::Plain(format!(
+            "{} has no release for this host's processor",
+            base.release.code_name
+        )));
+    };
+    if SWITCH.is_empty() || ENTER.is_empty() {
+        return plain("the switch is not written for this host's processor");
+    }
+    let Some(packages) = natives::packages(cx, &twin)? else {
+        return Ok(Offer::Plain(format!("there are no natives of {}", twin.id())));
+    };
+    let Some(registration) = registration(base.arch)? else {
+        return plain("the kernel has no emulator for its programs");
+    };
+    let place = cx.cache("assist").join("offers").join(client.name);
+    let maker = Maker { natives: natives::directory(cx, &twin), place, arch: base.arch };
+    let count = maker.make(cx, |entry| {
+        let its = packages.get(entry.package).map(|its| upstream(its));
+        its.is_some() && (client.version)(entry.package).as_deref().map(upstream) == its
+    })?;
+    let jail = maker.jail(jail, &registration);
+    Ok(match refusal(cx, &jail)? {
+        Some(why) => Offer::Plain(why),
+        None => Offer::Assisted(Box::new(jail), count),
+    })
+}
+
+/// A version without the number of Debian's revision: what differs in that alone, security fixes as a rule, does the same.
+/// Not every architecture of a release gets them.
+fn upstream(version: &str) -> &str {
+    version.rsplit_once('-').map_or(version, |(upstream, _)| upstream)
+}
+
+/// Why the kernel refuses, in its own words, if it does.
+fn refusal(cx: &Cx, jail: &Jail) -> Result<Option<String>> {
+    let tried = cx.probe(&Cmd::new("/bin/true").inside(jail))?;
+    if tried.status.success() {
+        return Ok(None);
+    }
+    let said = tried.stderr.lines().last().unwrap_or("it does not say why").to_owned();
+    Ok(Some(format!("the kernel refuses: {said}")))
+}
+
+struct Maker {
+    natives: PathBuf,
+    place: PathBuf,
+    arch: Architecture,
+}
+
+/// Offers a program as it is. Returns whether there is one.
+fn linked(from: &Path, to: &Path) -> std::io::Result<bool> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        linked => linked.map(|()| true),
+    }
+}
+
+impl Maker {
+    /// Offers the programs of all entries that are `suitable`, and nothing else. Returns how many there are.
+    fn make(&self, cx: &Cx, suitable: impl Fn(&Entry) -> bool) -> Result<usize> {
+        tree::remove(cx, &self.place)?;
+        let mut count = 0;
+        for entry in LIST.iter().filter(|entry| suitable(entry)) {
+            count += self.add(entry)?;
+        }
+        self.add_perl_config()?;
+        Ok(count)
+    }
+
+    /// Offers the programs of an entry. Returns how many there are.
+    fn add(&self, entry: &Entry) -> Result<usize> {
+        let mut count = 0;
+        for program in entry.programs {
+            let path = format!("{}/{program}", entry.directory.trim_start_matches('/'));
+            let (from, to) = (self.natives.join("programs").join(&path), self.place.join(&path));
+            make_directory(to.parent().context("a program without a directory")?)?;
+            let offered = if entry.named { self.renamed(&from, &to) } else { linked(&from, &to) };
+            if !offered.with_context(|| format!("offer `{}`", from.display()))? {
+                continue;
+            }
+            count += 1;
+            for (unless, mark) in entry.unless.iter().zip(UNLESS).filter(|(unless, _)| !self.has_twin(unless))
+            {
+                let link = self.place.join(format!("{path}{mark}"));
+                self.link(&unless.replace("{triplet}", self.arch.triplet()), &link)?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Whether the natives have the same of their own as that directory of libraries.
+    fn has_twin(&self, unless: &str) -> bool {
+        let name = unless.strip_prefix("/usr/lib/{triplet}/");
+        name.is_some_and(|name| self.natives.join("natives").join(LIBRARIES).join(name).exists())
+    }
+
+    /// Offers a program that answers with the name of the guest's architecture. Returns whether it can.
+    fn renamed(&self, from: &Path, to: &Path) -> std::io::Result<bool> {
+        let mut program = match fs::read(from) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            read => read?,
+        };
+        if rename(&mut program, Architecture::host().debian(), self.arch.debian()).is_err() {
+            return Ok(false);
+        }
+        fs::write(to, program)?;
+        fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
+        Ok(true)
+    }
+
+    fn add_perl_config(&self) -> Result<()> {
+        make_directory(&self.place)?;
+        PERL_CONFIG.iter().try_for_each(|name| {
+            self.link(&format!("/usr/lib/{}/perl-base/{name}", self.arch.triplet()), &self.place.join(name))
+        })
+    }
+
+    fn link(&self, target: &str, link: &Path) -> Result<()> {
+        symlink(target, link).with_context(|| format!("link `{}`", link.display()))
+    }
+
+    /// The jail with all that it takes.
+    fn jail(&self, jail: &Jail, registration: &Registration) -> Jail {
+        let emulator = EMULATOR.to_string_lossy().into_owned();
+        jail.clone()
+            .bind_read_only(self.natives.join("natives"), PLACE)
+            .bind_read_only(&self.place, NATIVES)
+            .bind_read_only(&registration.interpreter, emulator)
+            .foreign(Foreign {
+                enter: self.natives.join("enter"),
+                registration: registration.with(&self.natives.join("switch")),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upstream;
+
+    #[test]
+    fn revisions_of_debian_are_not_told_apart() {
+        assert_eq!(upstream("5.36.0-7+deb12u4"), upstream("5.36.0-7+deb12u3"));
+        assert_ne!(upstream("3.0.22-1~deb12u2"), upstream("3.0.20-1~deb12u2"));
+        assert_ne!(upstream("1.21.22"), upstream("1.21.23"));
+        assert_eq!(upstream("1:1.2-rc1-3"), "1:1.2-rc1");
+    }
+}
