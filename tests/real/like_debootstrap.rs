@@ -1,10 +1,11 @@
 //! The base systems are those that debootstrap makes: the same packages, and the same trees but for what is explained here.
 
 use crate::Test;
+use crate::same::{Explained, base, is_same};
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
-use throwaway::{Host, Tree};
+use throwaway::Host;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_base_has_the_packages_of_debootstrap", same_packages),
@@ -16,7 +17,7 @@ const DEBOOTSTRAP: &str = "debootstrap --variant=minbase --include=init,ifupdown
     isc-dhcp-client,netbase,net-tools,iproute2,openssh-server,apt-transport-https";
 
 /// Every difference that there may be, and why there is one.
-const EXPLAINED: &[(&str, &str)] = &[
+const EXPLAINED: Explained = &[
     ("var/cache/apt/archives/", "the farm keeps the packages once, not a copy in every container"),
     ("var/lib/apt/lists/", "the indexes would be out of date by the time that they are used"),
     ("var/log/bootstrap.log", "the journal keeps the whole output of every attempt"),
@@ -50,22 +51,7 @@ fn same_tree(site: &Site) -> Result<()> {
     host.shell(&format!(
         "{DEBOOTSTRAP} --arch=amd64 bookworm /var/tmp/reference {uri} >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}"
     ))?;
-    let its = Tree::of(host.path("/var/tmp/reference"), |_| false)?;
-    let ours = Tree::of(host.path(base("amd64")), |_| false)?;
-    ensure!(its.len() > 5000, "debootstrap made only {} files", its.len());
-    let lines = its.differences(&ours);
-    let unexplained: Vec<_> = lines.iter().filter(|line| !is_explained(line)).collect();
-    ensure!(unexplained.is_empty(), "not explained: {unexplained:#?}");
-    println!("    {} entries, {} of them different, all explained", its.len(), lines.len());
-    Ok(())
-}
-
-fn is_explained(line: &str) -> bool {
-    EXPLAINED.iter().any(|(path, why)| line.starts_with(path) && !why.is_empty())
-}
-
-fn base(arch: &str) -> String {
-    format!("/var/cache/lxc/debian/rootfs-bookworm-{arch}")
+    is_same((&host, "/var/tmp/reference"), (&host, &base("amd64")), EXPLAINED)
 }
 
 /// The mirror that a base system was made from.

@@ -3,6 +3,8 @@
 //! One binary, its tests one after the other: each may use the whole machine, and later ones start from layers that
 //! earlier ones made. Without root there are no throw-away hosts, and they are reported as ignored.
 
+mod assist;
+mod assist_cases;
 mod builds;
 mod by_hand;
 mod command_line;
@@ -18,6 +20,7 @@ mod killed;
 mod like_debootstrap;
 mod outside;
 mod pair;
+mod same;
 mod shepherding;
 mod signatures;
 mod site;
@@ -67,11 +70,13 @@ fn main() -> ExitCode {
         by_hand::TESTS,
         systemd::TESTS,
         signatures::TESTS,
+        assist::TESTS,
     ]
     .concat()
-    .iter()
-    .map(|test| trial(test, &site).with_ignored_flag(ignored))
-    .collect();
+    .into_iter()
+    .map(|test| trial(&test, &site).with_ignored_flag(ignored));
+    let seldom = assist::IDENTITY.iter().map(|test| trial(test, &site).with_ignored_flag(true));
+    let trials = trials.chain(seldom).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use std::sync::Mutex;
-use throwaway::mirror::{FARM, Mirror};
+use throwaway::mirror::{EVERY, FARM, Mirror};
 use throwaway::{Ground, Host, HostOptions, Trace};
 
 /// Where the real tests take place.
@@ -37,10 +37,19 @@ impl Site {
 
     /// What hosts of these tests have: the mirror, drover, the plans.
     pub(crate) fn options(&self) -> Result<HostOptions> {
+        Ok(Self::options_with(&self.mirror()?))
+    }
+
+    /// The same with a mirror that has all architectures.
+    pub(crate) fn options_for_all(&self) -> Result<HostOptions> {
+        Ok(Self::options_with(&Mirror::prepare(&self.ground, &EVERY)?))
+    }
+
+    fn options_with(mirror: &Mirror) -> HostOptions {
         let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/plans");
-        Ok(HostOptions::new()
-            .installing_from(&self.mirror()?)
+        HostOptions::new()
+            .installing_from(mirror)
             .show(env!("CARGO_BIN_EXE_drover"), "/run/bin/drover")
-            .show(plans, "/run/farm/plans"))
+            .show(plans, "/run/farm/plans")
     }
 }

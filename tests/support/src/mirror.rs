@@ -5,7 +5,7 @@
 mod farm;
 mod maker;
 
-pub use farm::FARM;
+pub use farm::{EVERY, FARM};
 
 use crate::cleanup::remove_tree;
 use crate::fault::{Fault, Rule};

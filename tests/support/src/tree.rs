@@ -1,6 +1,9 @@
-//! A snapshot of a directory tree: names, kinds, modes, owners, contents. For proving that nothing changed.
+//! A snapshot of a directory tree: names, kinds, modes, owners, contents, links, extended attributes. For proving that
+//! nothing changed.
 
 use anyhow::{Context, Result};
+use rustix::fs::{lgetxattr, llistxattr};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
@@ -78,13 +81,15 @@ fn walk(
     Ok(())
 }
 
-/// Kind, mode and owner; and what is in it.
+/// Kind, mode and owner; what is in it; how many names it has, if more than one; its extended attributes.
 fn describe(path: &Path, metadata: &fs::Metadata) -> Result<String> {
     let kind = metadata.file_type();
     let what = if kind.is_file() {
         let digest = Sha256::digest(fs::read(path)?);
         let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("{} bytes {hex}", metadata.len())
+        let links = metadata.nlink();
+        let links = if links > 1 { format!(" {links} names") } else { String::new() };
+        format!("{} bytes {hex}{links}", metadata.len())
     } else if kind.is_symlink() {
         format!("link to {}", fs::read_link(path)?.display())
     } else if kind.is_dir() {
@@ -94,5 +99,21 @@ fn describe(path: &Path, metadata: &fs::Metadata) -> Result<String> {
     } else {
         "special".to_owned()
     };
-    Ok(format!("{:o} {}:{} {what}", metadata.mode(), metadata.uid(), metadata.gid()))
+    let attributes = attributes(path)?;
+    Ok(format!("{:o} {}:{} {what}{attributes}", metadata.mode(), metadata.uid(), metadata.gid()))
+}
+
+/// The extended attributes of what is at `path`, each with a space before it.
+fn attributes(path: &Path) -> Result<String> {
+    let (mut names, mut value) = (vec![0_u8; 1 << 16], vec![0_u8; 1 << 16]);
+    let length = match llistxattr(path, &mut names) {
+        Err(Errno::NOTSUP) => 0,
+        listed => listed.with_context(|| format!("attributes of `{}`", path.display()))?,
+    };
+    let mut text = String::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let length = lgetxattr(path, name, &mut value)?;
+        text += &format!(" {}={:02x?}", String::from_utf8_lossy(name), &value[..length]);
+    }
+    Ok(text)
 }

@@ -66,5 +66,11 @@ pub const FARM: Contents<'static> = Contents {
         "libc6-dev",
         "make",
     ],
-    architectures: &["amd64", "arm64"],
+    architectures: &["amd64", "arm64", "s390x"],
+};
+
+/// The same for every architecture that is emulated on amd64.
+pub const EVERY: Contents<'static> = Contents {
+    architectures: &["amd64", "arm64", "armel", "armhf", "mips64el", "mipsel", "ppc64el", "s390x"],
+    ..FARM
 };

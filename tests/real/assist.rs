@@ -1,0 +1,168 @@
+//! Native assist: the same systems with it and without it, and nothing of it left, whatever happens.
+
+use crate::Test;
+use crate::assist_cases;
+use crate::farm::{drover, events, left_nothing};
+use crate::kill::{Moment, kill_at_each};
+use crate::same::{ANYWAY, base, is_same};
+use crate::site::Site;
+use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
+use throwaway::{Host, HostOptions, Layer};
+
+pub(crate) const TESTS: &[Test] =
+    &[("assisted_systems_are_the_same", same), ("others_programs_run_on_when_it_is_killed", others)];
+
+/// Not for every day: `make identity`.
+pub(crate) const IDENTITY: &[Test] = &[
+    ("identity_arm64", |site| identity(site, "arm64")),
+    ("identity_armel", |site| identity(site, "armel")),
+    ("identity_armhf", |site| identity(site, "armhf")),
+    ("identity_mips64el", |site| identity(site, "mips64el")),
+    ("identity_mipsel", |site| identity(site, "mipsel")),
+    ("identity_ppc64el", |site| identity(site, "ppc64el")),
+    ("identity_s390x", |site| identity(site, "s390x")),
+];
+
+/// Containers of two architectures, one of them big-endian, with packages in them.
+const PLAN: &str = "/run/assist/assist.ron";
+/// Base systems of all architectures.
+const EVERY: &str = "/run/assist/every.ron";
+/// With the names of their emulators.
+const ARCHITECTURES: [(&str, &str); 2] = [("arm64", "aarch64"), ("s390x", "s390x")];
+/// The steps that are assisted, with `{}` for the architecture.
+const ASSISTED: [&str; 3] =
+    ["bootstrap/debian-bookworm-{}/configure", "assist-{}/lxc-create", "assist-{}/guest-packages"];
+
+/// What hosts of these tests have beside the farm's.
+fn with_plans(options: HostOptions) -> HostOptions {
+    options.show(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/plans"), "/run/assist")
+}
+
+impl Site {
+    /// A host in which all is ready for what is assisted: packages fetched, natives made.
+    fn with_natives(&self, name: &str) -> Result<Host> {
+        let options = || Ok::<_, anyhow::Error>(with_plans(self.options()?));
+        let layer: Layer = self.ground.layer("assist", options()?, |host| {
+            drover(host, &["run", PLAN, "--until", "*/fetch", "--until", "*/twin"])?.ok()?;
+            Ok(())
+        })?;
+        Host::boot(&self.ground, name, options()?.over(&layer))
+    }
+
+    /// The same for all architectures.
+    fn with_natives_for_all(&self, name: &str) -> Result<Host> {
+        let options = || Ok::<_, anyhow::Error>(with_plans(self.options_for_all()?));
+        let layer: Layer = self.ground.layer("every", options()?, |host| {
+            drover(host, &["run", EVERY, "--until", "*/twin", "--until", "host/*"])?.ok()?;
+            Ok(())
+        })?;
+        Host::boot(&self.ground, name, options()?.over(&layer))
+    }
+}
+
+fn same(site: &Site) -> Result<()> {
+    let (plain, assisted) = (site.with_natives("plain")?, site.with_natives("assisted")?);
+    run(&assisted, &[PLAN])?;
+    run(&plain, &[PLAN, "--no-assist"])?;
+    for (arch, _) in ARCHITECTURES {
+        for node in ASSISTED.map(|node| node.replace("{}", arch)) {
+            let said = (remark(&plain, &node)?, remark(&assisted, &node)?);
+            println!("    {node}: {}", said.1);
+            ensure!(said.0 == "under plain qemu: assist is off", "`{node}` says `{}`", said.0);
+            ensure!(said.1.starts_with("assisted by "), "`{node}` says `{}`", said.1);
+        }
+        is_same((&plain, &base(arch)), (&assisted, &base(arch)), ANYWAY)?;
+        is_same((&plain, &container(arch)), (&assisted, &container(arch)), ANYWAY)?;
+    }
+    for (arch, qemu) in ARCHITECTURES {
+        assist_cases::prove(&assisted, &base(arch), qemu)?;
+    }
+    Ok(())
+}
+
+/// Where the root of a container of these tests is.
+fn container(arch: &str) -> String {
+    format!("/srv/libvirt/rootfs/assist-{arch}/rootfs")
+}
+
+/// Runs drover to its end, and says how long that took, step by step.
+fn run(host: &Host, arguments: &[&str]) -> Result<()> {
+    let begun = Instant::now();
+    drover(host, &[&["run"], arguments].concat())?.ok()?;
+    println!("    {}: {:.0} s", arguments.join(" "), begun.elapsed().as_secs_f64());
+    for event in events(host)?.iter().filter(|event| event["event"] == "finished") {
+        if let (Some(node), Some(took)) = (event["node"].as_str(), event["millis"].as_u64())
+            && took > 5000
+        {
+            println!("        {node}: {:.1} s", Duration::from_millis(took).as_secs_f64());
+        }
+    }
+    left_nothing(host)
+}
+
+/// All that a node said about how it was done.
+fn remark(host: &Host, node: &str) -> Result<String> {
+    let events = events(host)?;
+    let said = events.iter().filter(|event| event["event"] == "remark" && event["node"] == node);
+    let said: Vec<_> = said.filter_map(|event| event["text"].as_str()).collect();
+    ensure!(!said.is_empty(), "`{node}` said nothing");
+    Ok(said.join("; "))
+}
+
+/// One base system with assist, and without.
+fn identity(site: &Site, arch: &str) -> Result<()> {
+    let (plain, assisted) = (site.with_natives_for_all("plain")?, site.with_natives_for_all("assisted")?);
+    let seal = format!("bootstrap/debian-bookworm-{arch}/seal");
+    run(&assisted, &[EVERY, "--until", &seal])?;
+    run(&plain, &[EVERY, "--until", &seal, "--no-assist"])?;
+    let said = remark(&assisted, &format!("bootstrap/debian-bookworm-{arch}/configure"))?;
+    ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
+    println!("    {arch}: {said}");
+    is_same((&plain, &base(arch)), (&assisted, &base(arch)), ANYWAY)
+}
+
+/// Where a system that has nothing to do with drover is.
+const OTHER: &str = "/srv/other";
+/// Runs its programs again and again: an emulated shell that starts others. Ends with the first that fails.
+const ROUNDS: &str = "while chroot /srv/other /bin/sh -c 'grep -c ^root: /etc/passwd && exec uname -m' >>/run/rounds; do :; done";
+/// All that the host's kernel has registered.
+const REGISTERED: &str = "cd /proc/sys/fs/binfmt_misc && grep -r . --exclude=register | sort";
+
+/// A system like those that are made has its programs run by the same emulator, before, meanwhile, and when drover is killed;
+/// what it was killed in the middle of is finished without assist, to the same end.
+fn others(site: &Site) -> Result<()> {
+    let host = site.with_natives("others")?;
+    let seal = ["run", PLAN, "--until", "bootstrap/debian-bookworm-arm64/seal"];
+    drover(&host, &seal)?.ok()?;
+    host.shell(&format!("mv {} {OTHER}; rm -rf {0}.*", base("arm64")))?;
+    let registered = host.shell(REGISTERED)?;
+    let mut rounds = host.spawn(&["sh", "-c", ROUNDS])?;
+    let mut last = 0;
+    let mut goes_on = |host: &Host, when: &str| -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let target = last + 20;
+        while last < target {
+            ensure!(Instant::now() < deadline && rounds.is_running()?, "programs of others fail {when}");
+            std::thread::sleep(Duration::from_millis(50));
+            last = host.read("/run/rounds").map_or(0, |text| text.lines().count());
+        }
+        println!("    {when}: {} rounds", last / 2);
+        Ok(())
+    };
+    goes_on(&host, "before")?;
+    kill_at_each(&host, &seal, &[Moment::Installed(ARM64, 60)])?;
+    let said = remark(&host, "bootstrap/debian-bookworm-arm64/configure")?;
+    ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
+    goes_on(&host, "after the kill")?;
+    ensure!(host.shell(REGISTERED)? == registered, "the host's registrations have changed");
+    drover(&host, &[&seal[..], &["--no-assist"]].concat())?.ok()?;
+    goes_on(&host, "in the end")?;
+    let said = host.read("/run/rounds")?;
+    let wrong = said.lines().find(|line| !["1", "aarch64"].contains(line));
+    ensure!(wrong.is_none(), "a program of others said {wrong:?}");
+    is_same((&host, OTHER), (&host, &base("arm64")), ANYWAY)
+}
+
+/// The system while it is made.
+const ARM64: &str = "/var/cache/lxc/debian/rootfs-bookworm-arm64.partial";

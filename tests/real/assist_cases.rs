@@ -1,0 +1,221 @@
+//! What programs of a guest may notice of native assist, which is nothing: a table of cases, each run under the emulator alone
+//! and assisted, with the same output and the same exit status.
+
+use anyhow::{Context, Result, ensure};
+use throwaway::Host;
+
+/// Each a script for the guest's own bash, which is always emulated, in an empty directory.
+const CASES: &[(&str, &str)] = &[
+    (
+        "an emulated shell starts a native program that starts an emulated one",
+        "find /etc/passwd -exec uname -m \\;",
+    ),
+    (
+        "natives and emulated programs in a pipe",
+        "cat /etc/passwd | sed s/root/uname/ | xargs -n1 echo | bash -c 'cat; uname -m' | sort | uniq -c",
+    ),
+    (
+        "a native shell names the guest's processor",
+        "sh -c 'uname -m; exec bash -c \"arch; dpkg --print-architecture\"'",
+    ),
+    (
+        "many arguments",
+        "true $(seq 100000); echo $?; echo $(seq 20000) | wc; find $(yes / | head -20000) -maxdepth 0 | wc",
+    ),
+    ("a long argument", "expr length $(head -c 130000 /dev/zero | tr '\\0' x)"),
+    ("too long an argument", "a=$(head -c 140000 /dev/zero | tr '\\0' x); expr length $a; echo $?"),
+    (
+        "arguments that are empty or look like options",
+        "printf '%s,' -- '' -0 '-E x' \"a  b\"; sh -c 'echo \"$#\" \"$@\"' '' -0 '' ' ' -- '*'",
+    ),
+    (
+        "another name than the path",
+        "exec -a other sh -c 'echo $0'; (exec -a other grep --version) | head -1; (exec -a -sh sh -c 'echo $0')",
+    ),
+    ("an empty name", "(exec -a '' sh -c 'echo \"[$0]\"')"),
+    (
+        "the name in messages",
+        "grep; (exec -a wanted grep x /nothing); /usr/bin/grep x /nothing; cat /nothing; sh -c 'nothing'; echo $?",
+    ),
+    (
+        "a script with a native interpreter",
+        "printf '#!/bin/sh\\necho $0 \"$@\"; uname -m\\n' >s; chmod +x s; ./s a 'b c'; \"$PWD/s\" d",
+    ),
+    (
+        "a script with an interpreter by env",
+        "printf '#!/usr/bin/env sh\\necho $0 $1\\n' >s; chmod +x s; PATH=.:$PATH s a",
+    ),
+    (
+        "a script with an interpreter that has an argument",
+        "printf '#!/usr/bin/perl -w\\nprint \"$0 @ARGV\\n\"; my $x; print $x . \"\\n\";\\n' >s; chmod +x s; ./s a",
+    ),
+    (
+        "a script of a script",
+        "printf '#!/bin/sh\\necho inner $0 $1\\n' >i; printf '#!%s/i\\n' $PWD >o; chmod +x i o; ./o a",
+    ),
+    (
+        "relative paths",
+        "cd /usr/bin; ./expr 1 + 1; cd /; usr/bin/expr 2 + 2; bin/../bin/expr 3 + 3; cd /usr/share; PATH=../bin expr 4 + 4",
+    ),
+    (
+        "links to programs",
+        "ln -s /bin/sh x; ./x -c 'echo $0'; ln -s x y; ./y -c 'echo $0'; awk 'BEGIN { print 1/3 }'",
+    ),
+    (
+        "a copy of a program is not that program",
+        "cp /bin/sh mine; ./mine -c 'echo $0'; cp /usr/bin/id other; ./other -u",
+    ),
+    (
+        "a program that was replaced",
+        "cp /usr/bin/true mine; cp mine kept; printf '#!/bin/sh\\necho new\\n' >new; chmod +x new; mv new mine; ./mine",
+    ),
+    ("closed standard input", "cat <&-; echo $?; sh -c 'read x; echo $?' <&-; expr 1 + 1 <&-"),
+    ("closed standard output", "echo x | cat >&-; echo $?; sh -c 'echo x' >&-; echo $?"),
+    ("all closed", "sh -c 'exec 3>f; exec <&- >&- 2>&-; expr 1 + 1 >&3; ls /nothing; echo $? >&3'; cat f"),
+    (
+        "open files are passed on and no others",
+        "sh -c 'exec 7<\"$0\"; head -c 4 <&7; cat <&7' /etc/hostname; sh -c 'for f in /proc/$$/fd/*; do [ -e $f ] && echo ${f##*/}; done' | grep -vx 255",
+    ),
+    (
+        "a setuid program that is otherwise native",
+        "cp -p /usr/bin/id /usr/bin/id.kept; chmod 4755 /usr/bin/id; setpriv --reuid=65534 --clear-groups id -u; setpriv --reuid=65534 --clear-groups id -un; mv /usr/bin/id.kept /usr/bin/id",
+    ),
+    (
+        "another user",
+        "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'id; touch /x; echo $?; exec expr 1 + 1'",
+    ),
+    (
+        "LD_LIBRARY_PATH",
+        "LD_LIBRARY_PATH=/nowhere:/usr/lib grep -c root /etc/passwd; LD_LIBRARY_PATH=/x sh -c 'echo $LD_LIBRARY_PATH; env' | sort | grep ^LD",
+    ),
+    ("LD_PRELOAD of something missing", "LD_PRELOAD=/nowhere.so grep -c root /etc/passwd"),
+    (
+        "LD_PRELOAD of a library of the guest",
+        "l=$(ls /lib/*/libz.so.1); LD_PRELOAD=$l grep -c root /etc/passwd; LD_PRELOAD=$l sh -c 'grep -c libz /proc/self/maps >/dev/null; echo $?'",
+    ),
+    (
+        "/etc/ld.so.preload",
+        "echo /nowhere.so >/etc/ld.so.preload; grep -c root /etc/passwd 2>/dev/null; rm /etc/ld.so.preload",
+    ),
+    ("the environment is passed on whole", "env -i A=1 'B=x y' =odd sh -c 'env' | grep -v ^PWD= | sort"),
+    ("an empty environment", "env -i /usr/bin/env; env -i /bin/sh -c 'echo $PATH'"),
+    (
+        "locales",
+        "for l in C POSIX C.UTF-8 en_US.UTF-8 nonsense; do printf 'b\\nä\\nA\\n' | LC_ALL=$l sort | tr '\\n' ' '; printf ä | LC_ALL=$l wc -m; done",
+    ),
+    (
+        "messages of a locale without one",
+        "LANGUAGE=de LC_ALL=C.UTF-8 ls /nothing; LC_ALL= LANG=de_DE.UTF-8 ls /nothing",
+    ),
+    (
+        "perl's modules",
+        "perl -MPOSIX -MFcntl -MSocket -MList::Util=sum -MFile::Temp -MCwd -e 'print floor(3.5), O_CREAT, AF_INET, sum(1, 2), getcwd, \"\\n\"'",
+    ),
+    (
+        "perl's configuration",
+        "perl -MConfig -e 'print \"$Config{archname} $Config{byteorder} $Config{ptrsize}\\n\"'",
+    ),
+    (
+        "perl's own names",
+        "perl -e 'print \"$0 @ARGV\\n\"' a; /usr/bin/perl -e 'print \"$^X\\n\"; exec {\"/bin/sh\"} \"mine\", \"-c\", \"echo \\$0\"'",
+    ),
+    (
+        "perl's errors",
+        "perl -MNoSuch -e 1 2>/dev/null; echo $?; PERL5LIB=/x perl -e 'print $INC[0], \"\\n\"'; echo 'die \"x\"' | perl; echo $?",
+    ),
+    (
+        "perl with modules that are compiled for the guest",
+        "d=/usr/lib/$(dpkg-query -L libc6 | grep libc.so.6$ | cut -d/ -f3)/perl5; mkdir -p $d; perl -e 'print 1 + 1, \"\\n\"'; rmdir $d",
+    ),
+    (
+        "signals and exit statuses",
+        "sh -c 'kill -9 $$'; echo $?; sh -c 'trap \"echo got\" TERM; kill $$; exit 7'; echo $?; timeout 1 sleep 9; echo $?; yes | head -1; echo ${PIPESTATUS[*]}",
+    ),
+    (
+        "what is no program",
+        "/nothing; echo $?; /etc; echo $?; echo >f; chmod +x f; ./f; echo $?; head -c 100 /bin/true >g; chmod +x g; ./g; echo $?",
+    ),
+    ("a working directory that is gone", "mkdir d; cd d; rmdir ../d; ls; expr 1 + 1; sh -c 'echo x'"),
+    (
+        "modes, owners and times",
+        "umask 027; touch -d @1 f; mkdir d; ln f l; chown 1234:4000000000 f; chmod 2755 d; stat -c '%n %a %u %g %Y %h' f d l; cp -a f g; stat -c '%n %a %u %g %Y' g",
+    ),
+    (
+        "archives",
+        "mkdir d; echo x >d/f; chown 7:8 d/f; ln -s f d/l; touch -hd @5 d/f d/l d; tar --sort=name -cf - d | sha256sum; tar -czf a.gz --mtime=@0 d && tar -tvf a.gz",
+    ),
+    (
+        "devices are there and cannot be made as anybody",
+        "echo x >/dev/null; head -c 3 /dev/zero | wc -c; setpriv --reuid=65534 --clear-groups mknod n c 1 3; echo $?",
+    ),
+    (
+        "dpkg's database",
+        "dpkg -l | sha256sum; dpkg -L dpkg | sha256sum; dpkg-query -W -f '${binary:Package} ${Architecture}\\n' | sha256sum; dpkg -S /bin/sh; dpkg --version | head -1; dpkg --compare-versions 1 lt 2; echo $?",
+    ),
+    (
+        "update-alternatives and diversions",
+        "update-alternatives --query awk; dpkg-divert --list; dpkg-statoverride --list; dpkg-trigger --check-supported; echo $?",
+    ),
+    (
+        "keys and digests",
+        "echo x | openssl dgst -sha256; ssh-keygen -q -t ed25519 -N '' -f k; ssh-keygen -lf k.pub | wc -w",
+    ),
+];
+
+/// Runs a program in the guest, without assist; `$1` is its root, `$2` the emulator's name, the program follows.
+const PLAIN: &str = r#"mount -t proc proc "$1/proc"; exec chroot "$1" "${@:3}""#;
+
+/// The same with it, as Drover left it below its state directory.
+const ASSISTED: &str = r#"
+here=/var/lib/drover/cache/assist/debian-bookworm-amd64 entry=/proc/sys/fs/binfmt_misc/qemu-$2
+hex() { sed -n "s/^$1 //p" "$entry" | sed 's/../\\x&/g'; }
+registration=":assist:M:0:$(hex magic):$(hex mask):$here/switch:PF"
+qemu=$(sed -n 's/^interpreter //p' "$entry")
+mount -t proc proc "$1/proc"
+mount --bind "$here/natives" "$1/proc/tty/ldisc"
+mount --bind "/var/lib/drover/cache/assist/offers/debian-${1##*/rootfs-}" "$1/proc/tty/ldisc/offer"
+mount --bind "$qemu" "$1/proc/tty/ldisc/qemu"
+exec "$here/enter" "$1/proc/sys/fs/binfmt_misc" "$registration" -- /usr/sbin/chroot "$1" "${@:3}"
+"#;
+
+/// Runs all cases in the base system of an architecture, `qemu` being its emulator's name.
+pub(crate) fn prove(host: &Host, root: &str, qemu: &str) -> Result<()> {
+    let native = run(host, ASSISTED, root, qemu, "readlink /proc/self/exe")?;
+    ensure!(native.contains("/proc/tty/ldisc/offer/usr/bin/readlink"), "nothing is native: {native}");
+    let mut wrong = Vec::new();
+    for (name, script) in CASES {
+        let (plain, assisted) =
+            (run(host, PLAIN, root, qemu, script)?, run(host, ASSISTED, root, qemu, script)?);
+        if plain != assisted {
+            wrong.push(format!("{name}:\n--- plain\n{plain}--- assisted\n{assisted}"));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "{root}: {} of {} cases differ:\n{}",
+        wrong.len(),
+        CASES.len(),
+        wrong.join("\n")
+    );
+    println!("    {root}: {} cases", CASES.len());
+    Ok(())
+}
+
+fn run(host: &Host, way: &str, root: &str, qemu: &str, script: &str) -> Result<String> {
+    let inside = format!(
+        "rm -rf /var/tmp/case; mkdir -m 777 /var/tmp/case; cd /var/tmp/case; (\n{script}\n) 2>&1; echo \"= $?\"; cd /; rm -rf /var/tmp/case"
+    );
+    let unshare = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"];
+    let guest = [
+        "timeout",
+        "60",
+        "/usr/bin/env",
+        "-i",
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL=C",
+        "bash",
+        "-c",
+    ];
+    let command = [&unshare[..], &["bash", "-euc", way, "way", root, qemu], &guest[..], &[&inside]].concat();
+    Ok(host.run(&command).with_context(|| format!("run `{script}`"))?.stdout)
+}
