@@ -33,8 +33,8 @@ const ON_A_MENDED_MIRROR: &[Moment] = &[
     Moment::Installed(ARM64, 25),
     Moment::Installed(ARM64, 70),
     Moment::Installed(ARM64, 110),
-    Moment::Started("jenkins-debian12-arm64/lxc-create", 6),
-    Moment::Started("jenkins-debian12-arm64/guest-packages", 10),
+    Moment::Started("jenkins-debian12-arm64/lxc-create", 2),
+    Moment::Started("jenkins-debian12-arm64/guest-packages", 3),
     Moment::Started("jenkins-debian12-arm64/start-domain", 0),
 ];
 

@@ -28,9 +28,10 @@
 //! processor, which is made for it unless a container asks for it anyway; then the step `twin` makes natives of it, below
 //! `cache/assist` of the state directory. Only those of the same version of package are taken. All of it
 //! happens in user namespaces with a binfmt_misc of their own (Linux 6.7): nothing is registered with the host's, nothing is
-//! left when Drover is killed, and the system has nothing of it on its disk. In such a namespace no devices can be made:
-//! a package that does so in its scripts has to be installed with `assist: Off` in the plan, or `--no-assist`. Where assist
-//! cannot be had, the programs run under plain qemu; a remark of the step says which way it was, and why.
+//! left when Drover is killed, and the system has nothing of it on its disk. In such a namespace scripts
+//! can make no devices, and run no programs in a chroot of their own: a step that fails so is done again without assist.
+//! `assist: Off` in the plan, or `--no-assist`, turn it off. Where it cannot be had, the programs run under plain qemu; a
+//! remark of the step says which way it was, and why.
 //!
 //! Until then it stands in `rootfs-RELEASE-ARCH.partial`, with what is known of it in `rootfs-RELEASE-ARCH.partial.d`.
 //! A base system that is there already is left as it is, provided that it is complete.
