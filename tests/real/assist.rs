@@ -8,7 +8,7 @@ use crate::same::{ANYWAY, base, is_same};
 use crate::site::Site;
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
-use throwaway::{Host, HostOptions, Layer};
+use throwaway::{Host, HostOptions};
 
 pub(crate) const TESTS: &[Test] =
     &[("assisted_systems_are_the_same", same), ("others_programs_run_on_when_it_is_killed", others)];
@@ -24,47 +24,52 @@ pub(crate) const IDENTITY: &[Test] = &[
     ("identity_s390x", |site| identity(site, "s390x")),
 ];
 
+/// A plan, and hosts in which all is ready for what is assisted in it.
+struct Stage {
+    plan: &'static str,
+    /// What is done of it beforehand, and the layer that this becomes.
+    ready: &'static [&'static str],
+    layer: &'static str,
+    options: fn(&Site) -> Result<HostOptions>,
+}
+
 /// Containers of two architectures, one of them big-endian, with packages in them.
-const PLAN: &str = "/run/assist/assist.ron";
+const TWO: Stage = Stage {
+    plan: "/run/assist/assist.ron",
+    ready: &["--until", "*/fetch", "--until", "*/twin"],
+    layer: "assist",
+    options: Site::options,
+};
 /// Base systems of all architectures.
-const EVERY: &str = "/run/assist/every.ron";
+const EVERY: Stage = Stage {
+    plan: "/run/assist/every.ron",
+    ready: &["--until", "host/*", "--until", "*/twin"],
+    layer: "every",
+    options: Site::options_for_all,
+};
+
+impl Stage {
+    fn host(&self, site: &Site, name: &str) -> Result<Host> {
+        const PLANS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/plans");
+        let options = (self.options)(site)?.show(PLANS, "/run/assist");
+        let layer = site.ground.layer(self.layer, options.clone(), |host| {
+            drover(host, &[&["run", self.plan], self.ready].concat())?.ok()?;
+            Ok(())
+        })?;
+        Host::boot(&site.ground, name, options.over(&layer))
+    }
+}
+
 /// With the names of their emulators.
 const ARCHITECTURES: [(&str, &str); 2] = [("arm64", "aarch64"), ("s390x", "s390x")];
 /// The steps that are assisted, with `{}` for the architecture.
 const ASSISTED: [&str; 3] =
     ["bootstrap/debian-bookworm-{}/configure", "assist-{}/lxc-create", "assist-{}/guest-packages"];
 
-/// What hosts of these tests have beside the farm's.
-fn with_plans(options: HostOptions) -> HostOptions {
-    options.show(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/plans"), "/run/assist")
-}
-
-impl Site {
-    /// A host in which all is ready for what is assisted: packages fetched, natives made.
-    fn with_natives(&self, name: &str) -> Result<Host> {
-        let options = || Ok::<_, anyhow::Error>(with_plans(self.options()?));
-        let layer: Layer = self.ground.layer("assist", options()?, |host| {
-            drover(host, &["run", PLAN, "--until", "*/fetch", "--until", "*/twin"])?.ok()?;
-            Ok(())
-        })?;
-        Host::boot(&self.ground, name, options()?.over(&layer))
-    }
-
-    /// The same for all architectures.
-    fn with_natives_for_all(&self, name: &str) -> Result<Host> {
-        let options = || Ok::<_, anyhow::Error>(with_plans(self.options_for_all()?));
-        let layer: Layer = self.ground.layer("every", options()?, |host| {
-            drover(host, &["run", EVERY, "--until", "*/twin", "--until", "host/*"])?.ok()?;
-            Ok(())
-        })?;
-        Host::boot(&self.ground, name, options()?.over(&layer))
-    }
-}
-
 fn same(site: &Site) -> Result<()> {
-    let (plain, assisted) = (site.with_natives("plain")?, site.with_natives("assisted")?);
-    run(&assisted, &[PLAN])?;
-    run(&plain, &[PLAN, "--no-assist"])?;
+    let (plain, assisted) = (TWO.host(site, "plain")?, TWO.host(site, "assisted")?);
+    run(&assisted, &[TWO.plan])?;
+    run(&plain, &[TWO.plan, "--no-assist"])?;
     for (arch, _) in ARCHITECTURES {
         for node in ASSISTED.map(|node| node.replace("{}", arch)) {
             let said = (remark(&plain, &node)?, remark(&assisted, &node)?);
@@ -112,10 +117,10 @@ fn remark(host: &Host, node: &str) -> Result<String> {
 
 /// One base system with assist, and without.
 fn identity(site: &Site, arch: &str) -> Result<()> {
-    let (plain, assisted) = (site.with_natives_for_all("plain")?, site.with_natives_for_all("assisted")?);
+    let (plain, assisted) = (EVERY.host(site, "plain")?, EVERY.host(site, "assisted")?);
     let seal = format!("bootstrap/debian-bookworm-{arch}/seal");
-    run(&assisted, &[EVERY, "--until", &seal])?;
-    run(&plain, &[EVERY, "--until", &seal, "--no-assist"])?;
+    run(&assisted, &[EVERY.plan, "--until", &seal])?;
+    run(&plain, &[EVERY.plan, "--until", &seal, "--no-assist"])?;
     let said = remark(&assisted, &format!("bootstrap/debian-bookworm-{arch}/configure"))?;
     ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
     println!("    {arch}: {said}");
@@ -132,8 +137,8 @@ const REGISTERED: &str = "cd /proc/sys/fs/binfmt_misc && grep -r . --exclude=reg
 /// A system like those that are made has its programs run by the same emulator, before, meanwhile, and when drover is killed;
 /// what it was killed in the middle of is finished without assist, to the same end.
 fn others(site: &Site) -> Result<()> {
-    let host = site.with_natives("others")?;
-    let seal = ["run", PLAN, "--until", "bootstrap/debian-bookworm-arm64/seal"];
+    let host = TWO.host(site, "others")?;
+    let seal = ["run", TWO.plan, "--until", "bootstrap/debian-bookworm-arm64/seal"];
     drover(&host, &seal)?.ok()?;
     host.shell(&format!("mv {} {OTHER}; rm -rf {0}.*", base("arm64")))?;
     let registered = host.shell(REGISTERED)?;
