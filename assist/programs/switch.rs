@@ -15,6 +15,9 @@ use core::ffi::CStr;
 use place::{EMULATOR, NATIVES, UNLESS};
 use sys::{HERE, O_CLOEXEC, Stack, call, execve, fail, openat, strings};
 
+/// Names libraries of the guest that all its programs are to be started with, natives too.
+const PRELOAD: &[u8] = b"/etc/ld.so.preload\0";
+
 /// The longest path that the kernel takes, twice.
 const LONG: usize = 2 * 4096;
 
@@ -29,6 +32,7 @@ unsafe extern "C" fn start(argc: *mut usize) -> ! {
         close_at_exec(&stack);
         let mut native = [0; LONG];
         if !speaks_against(&stack)
+            && exists(PRELOAD) == Some(false)
             && let Some(native) = find_native(path, &mut native)
         {
             // Comes back where it cannot be run: then the emulator may say why.

@@ -10,8 +10,11 @@ use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 use throwaway::{Host, HostOptions};
 
-pub(crate) const TESTS: &[Test] =
-    &[("assisted_systems_are_the_same", same), ("others_programs_run_on_when_it_is_killed", others)];
+pub(crate) const TESTS: &[Test] = &[
+    ("assisted_systems_are_the_same", same),
+    ("programs_notice_nothing_of_assist", noticed),
+    ("others_programs_run_on_when_it_is_killed", others),
+];
 
 /// Not for every day: `make identity`.
 pub(crate) const IDENTITY: &[Test] = &[
@@ -80,10 +83,14 @@ fn same(site: &Site) -> Result<()> {
         is_same((&plain, &base(arch)), (&assisted, &base(arch)), ANYWAY)?;
         is_same((&plain, &container(arch)), (&assisted, &container(arch)), ANYWAY)?;
     }
-    for (arch, qemu) in ARCHITECTURES {
-        assist_cases::prove(&assisted, &base(arch), qemu)?;
-    }
     Ok(())
+}
+
+/// What programs notice of it: nothing.
+fn noticed(site: &Site) -> Result<()> {
+    let host = TWO.host(site, "noticed")?;
+    run(&host, &[TWO.plan, "--until", "bootstrap/*"])?;
+    ARCHITECTURES.iter().try_for_each(|(arch, qemu)| assist_cases::prove(&host, &base(arch), qemu))
 }
 
 /// Where the root of a container of these tests is.
@@ -156,7 +163,7 @@ fn others(site: &Site) -> Result<()> {
         Ok(())
     };
     goes_on(&host, "before")?;
-    kill_at_each(&host, &seal, &[Moment::Installed(ARM64, 60)])?;
+    kill_at_each(&host, &seal, &[Moment::Installed(ARM64, 110)])?;
     let said = remark(&host, "bootstrap/debian-bookworm-arm64/configure")?;
     ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
     goes_on(&host, "after the kill")?;
