@@ -126,7 +126,7 @@ struct SharedBase {
 /// The base system of that id, which is the same for all who ask for it.
 fn share<'a>(
     bases: &'a mut BTreeMap<String, SharedBase>,
-    base: Arc<Base>,
+    base: &Arc<Base>,
     asked: &Span,
 ) -> &'a mut SharedBase {
     let fresh = || SharedBase { base: base.clone(), asked: asked.clone(), placed: None };
@@ -160,7 +160,7 @@ impl Expansion<'_> {
     fn base(&mut self, instance: &Instance, mirror: Option<String>, asked: &Span) -> Arc<Base> {
         let Instance { release, arch, .. } = *instance;
         let base = Arc::new(Base { release, arch, mirror, farm: self.farm.clone() });
-        let shared = share(&mut self.bases, base.clone(), asked);
+        let shared = share(&mut self.bases, &base, asked);
         if shared.base.mirror != base.mirror {
             let message = format!("the base system `{}` cannot come from two mirrors", base.id());
             let help = "containers of one release and architecture share it: give them the same `mirror`";
@@ -192,7 +192,7 @@ impl Expansion<'_> {
         };
         let twins: BTreeMap<_, _> = assisted.filter_map(twin).collect();
         for (twin, span) in twins.into_values() {
-            let twin = share(&mut self.bases, Arc::new(twin), &span).base.clone();
+            let twin = share(&mut self.bases, &Arc::new(twin), &span).base.clone();
             self.bootstrap(&twin, &span);
             self.nodes.twin(&twin, &span);
         }
