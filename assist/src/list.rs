@@ -16,12 +16,15 @@ pub struct Entry {
     pub reason: &'static str,
     /// Where in the guest there must be nothing for them to be native; `{triplet}` is the guest's.
     pub unless: &'static [&'static str],
+    /// Whether it can be made to write numbers in the processor's own order of bytes: in a guest of the other order it is
+    /// native only where it is known what runs, and was compared.
+    pub ordered: bool,
     /// Whether the program answers with the name of its own architecture, which then has to be made the guest's.
     pub named: bool,
 }
 
 const fn entry(package: &'static str, programs: &'static [&'static str], reason: &'static str) -> Entry {
-    Entry { package, directory: "/usr/bin", programs, reason, unless: &[], named: false }
+    Entry { package, directory: "/usr/bin", programs, reason, unless: &[], ordered: false, named: false }
 }
 
 /// All of them.
@@ -33,10 +36,12 @@ pub const LIST: &[Entry] = &[
     ),
     Entry {
         unless: &["/usr/lib/{triplet}/perl", "/usr/lib/{triplet}/perl5"],
+        ordered: true,
         ..entry(
             "perl-base",
             &["perl"],
-            "perl with the compiled modules of its own packages, and the guest's own Config.pm. As soon as the guest has others \
+            "perl with the compiled modules of its own packages, and the guest's own Config.pm; no script of the base system \
+             packs numbers in the processor's own order, in which the twin's perl would write them. As soon as the guest has others \
              that are compiled for its processor, perl is emulated",
         )
     },

@@ -137,6 +137,11 @@ impl Architecture {
         }
     }
 
+    /// Whether its numbers begin with the highest byte; hosts of assist have the other order.
+    pub fn is_big_endian(self) -> bool {
+        matches!(self, Self::Mips | Self::S390x)
+    }
+
     /// Whether a processor of `host` runs this without an emulator.
     pub fn runs_on(self, host: Self) -> bool {
         self == host || matches!((self, host), (Self::I386, Self::Amd64))

@@ -36,6 +36,8 @@ pub(crate) struct Client<'a> {
     pub(crate) base: &'a Base,
     /// A name that nobody else has at the same time.
     pub(crate) name: &'a str,
+    /// Whether only packages of the base system run there, with which assist was compared.
+    pub(crate) is_base: bool,
     /// The versions of its packages, as they are or are about to be.
     pub(crate) version: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -69,7 +71,8 @@ pub(crate) fn offer(cx: &Cx, client: &Client<'_>, jail: &Jail) -> Result<Offer> 
     let maker = Maker { natives: natives::directory(cx, &twin), place, arch: base.arch };
     let count = maker.make(cx, |entry| {
         let its = packages.get(entry.package).map(|its| upstream(its));
-        its.is_some() && (client.version)(entry.package).as_deref().map(upstream) == its
+        let is_fit = !entry.ordered || client.is_base || !base.arch.is_big_endian();
+        is_fit && its.is_some() && (client.version)(entry.package).as_deref().map(upstream) == its
     })?;
     let jail = maker.jail(jail, &registration);
     Ok(match refusal(cx, &jail)? {

@@ -72,7 +72,7 @@ impl FarmStep<Base> for Configure {
         tree::remove(cx, &tmp)?;
         let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?;
         let version = |name: &str| Some(manifest.deb(name).ok()?.version.clone());
-        let client = Client { base: at, name: &at.id(), version: &version };
+        let client = Client { base: at, name: &at.id(), is_base: true, version: &version };
         let ended = guest.assisted(cx, &client, |guest| {
             let rootfs = Rootfs::open(&root)?;
             SecondStage { cx, base: at, manifest: &manifest, guest: guest.clone(), rootfs }.run()

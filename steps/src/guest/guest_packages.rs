@@ -201,7 +201,7 @@ impl FarmStep<Container> for GuestPackages {
         rootfs.write(POLICY.0, POLICY.1, Access::root(0o755))?;
         let status = Status::of(&rootfs)?;
         let version = |name: &str| lasting_version(&status, &debs, name);
-        let client = Client { base: &at.base, name: &at.name, version: &version };
+        let client = Client { base: &at.base, name: &at.name, is_base: false, version: &version };
         guest.assisted(cx, &client, |guest| {
             mend(cx, guest, &rootfs, &debs)?;
             for part in order.actions.chunk_by(|one, other| is_unpack(one) == is_unpack(other)) {

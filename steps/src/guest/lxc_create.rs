@@ -309,7 +309,7 @@ impl LxcCreate {
         ensure!(base.is_dir(), "`{}` is not there, and lxc-create would make it by itself", base.display());
         let status = Status::of(&Rootfs::open(&base)?)?;
         let version = |name: &str| Some(status.package(name)?.version.clone());
-        let client = Client { base: &at.base, name: &at.name, version: &version };
+        let client = Client { base: &at.base, name: &at.name, is_base: true, version: &version };
         Guest::new(&base).assisted(cx, &client, |guest| {
             half_made::remove(cx, &at.directory())?;
             let mut first = vec![polite_wget(cx)?];
