@@ -136,7 +136,7 @@ const CASES: &[(&str, &str)] = &[
     ("a working directory that is gone", "mkdir d; cd d; rmdir ../d; ls; expr 1 + 1; sh -c 'echo x'"),
     (
         "modes, owners and times",
-        "umask 027; touch -d @1 f; mkdir d; ln f l; chown 1234:4000000000 f; chmod 2755 d; stat -c '%n %a %u %g %Y %h' f d l; cp -a f g; stat -c '%n %a %u %g %Y' g",
+        "umask 027; touch -d @1 f; mkdir d; ln f l; chown 1234:4000000000 f; chmod 2755 d; touch -d @2 d; stat -c '%n %a %u %g %Y %h' f d l; cp -a f g; stat -c '%n %a %u %g %Y' g",
     ),
     (
         "archives",
