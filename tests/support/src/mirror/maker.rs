@@ -9,16 +9,25 @@ use crate::workshop::{Fetched, Order, RELEASE, Workshop};
 use crate::{Ground, Host, signature};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is in the mirror, by the name of the file that apt fetched.
+/// What is in the mirror.
 #[derive(Default)]
 struct Index {
-    main: BTreeMap<String, Stanza>,
-    security: BTreeMap<String, Stanza>,
+    main: Suite,
+    security: Suite,
+}
+
+/// The packages of a suite, by the name of the file that apt fetched.
+type Suite = BTreeMap<String, Listed>;
+
+/// A package, and the architectures in whose indexes it stands. One for all architectures stands in those that apt
+/// fetched it for: elsewhere Debian may have another version.
+struct Listed {
+    stanza: Stanza,
+    architectures: BTreeSet<String>,
 }
 
 /// Makes a mirror.
@@ -38,11 +47,11 @@ impl Maker<'_> {
         let for_host =
             Order { name: "host", arch: native.trim(), for_this_machine: true, packages: self.contents.host };
         let mut index = Index::default();
-        self.add(workshop.fetch(&for_host)?, &mut index)?;
+        self.add(workshop.fetch(&for_host)?, for_host.arch, &mut index)?;
         for arch in self.contents.architectures {
             let name = format!("guest-{arch}");
             let order = Order { name: &name, arch, for_this_machine: false, packages: self.contents.guest };
-            self.add(workshop.fetch(&order)?, &mut index)?;
+            self.add(workshop.fetch(&order)?, arch, &mut index)?;
         }
         workshop.equip(&for_host)?;
         signature::make_key(&workshop.host)?;
@@ -57,19 +66,32 @@ impl Maker<'_> {
 
     /// Puts packages into the release itself, each once, so that it is whole without updates; those that Debian has in
     /// its security archive are there as well, as after a point release.
-    fn add(&self, packages: Vec<Fetched>, index: &mut Index) -> Result<()> {
+    fn add(&self, packages: Vec<Fetched>, arch: &str, index: &mut Index) -> Result<()> {
         for Fetched { stanza, file, is_security } in packages {
             let name =
                 file.file_name().context("a package without a file name")?.to_string_lossy().into_owned();
             if is_security {
-                self.pool("debian-security", &stanza, &file)?;
-                index.security.insert(name.clone(), stanza.clone());
+                self.list("debian-security", &mut index.security, (&name, &stanza, &file), arch)?;
             }
-            if let Entry::Vacant(place) = index.main.entry(name) {
-                self.pool("debian", &stanza, &file)?;
-                place.insert(stanza);
-            }
+            self.list("debian", &mut index.main, (&name, &stanza, &file), arch)?;
         }
+        Ok(())
+    }
+
+    fn list(
+        &self,
+        tree: &str,
+        suite: &mut Suite,
+        (name, stanza, file): (&str, &Stanza, &Path),
+        arch: &str,
+    ) -> Result<()> {
+        if !suite.contains_key(name) {
+            self.pool(tree, stanza, file)?;
+        }
+        let listed = suite
+            .entry(name.to_owned())
+            .or_insert_with(|| Listed { stanza: stanza.clone(), architectures: BTreeSet::new() });
+        listed.architectures.insert(arch.to_owned());
         Ok(())
     }
 
@@ -84,11 +106,11 @@ impl Maker<'_> {
 
     /// Systems that are installed from here are to trust it, as Debian's trust Debian: by the package of its keys.
     fn trust_key(&self, workshop: &Host, index: &mut Index) -> Result<()> {
-        let is_keyring = |stanza: &&mut Stanza| stanza.get("Package") == Some("debian-archive-keyring");
         let stanza = index
             .main
             .values_mut()
-            .find(|stanza| is_keyring(stanza))
+            .map(|listed| &mut listed.stanza)
+            .find(|stanza| stanza.get("Package") == Some("debian-archive-keyring"))
             .context("the mirror has no package of keys")?;
         let name = stanza.get("Filename").context("no file name")?.to_owned();
         let file = self.debian().join(&name);
@@ -125,15 +147,13 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn write_suite(&self, workshop: &Host, dir: &Path, index: &BTreeMap<String, Stanza>) -> Result<()> {
+    fn write_suite(&self, workshop: &Host, dir: &Path, suite: &Suite) -> Result<()> {
         let mut names = Vec::new();
         for arch in self.contents.architectures {
-            let is_for =
-                |stanza: &&Stanza| stanza.get("Architecture").is_some_and(|its| its == *arch || its == "all");
-            let text = index
+            let text = suite
                 .values()
-                .filter(is_for)
-                .fold(String::new(), |text, stanza| text + stanza.text() + "\n\n");
+                .filter(|listed| listed.architectures.contains(*arch))
+                .fold(String::new(), |text, listed| text + listed.stanza.text() + "\n\n");
             let below = format!("main/binary-{arch}");
             fs::create_dir_all(dir.join(&below))?;
             fs::write(dir.join(&below).join("Packages"), text)?;
