@@ -3,7 +3,7 @@
 use crate::Test;
 use crate::farm::{PAIR, drover, left_nothing, outcomes, start};
 use crate::site::Site;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use throwaway::{Host, Tree};
@@ -33,7 +33,14 @@ fn one(site: &Site) -> Result<()> {
     ensure!(unknown.stderr.contains(&format!("did you mean `{ONE}`?")), "{}", unknown.stderr);
     let told = drover(&host, &["destroy", PAIR, "--container", ONE, "--dry-run", "--json"])?.ok()?;
     let told: serde_json::Value = serde_json::from_str(&told.stdout)?;
-    ensure!(told[0]["id"] == format!("{ONE}/await-ssh") && told[0]["does"].is_array(), "{told:#}");
+    let place = |step: &str| {
+        let nodes = told.as_array().context("no list")?;
+        let found = nodes.iter().position(|node| node["id"] == format!("{ONE}/{step}"));
+        found.with_context(|| format!("`{step}` is not in {told:#}"))
+    };
+    ensure!(place("start-domain")? < place("define-domain")?, "the last is not the first: {told:#}");
+    ensure!(place("define-domain")? < place("lxc-create")?, "the last is not the first: {told:#}");
+    ensure!(told[0]["does"].is_array(), "{told:#}");
     // Nobody can be asked: it is shown, and nothing is done.
     let refused = drover(&host, &["destroy", PAIR, "--container", ONE])?.exits(1)?;
     ensure!(refused.stdout.contains("undefine the domain jenkins-debian12-amd64"), "{}", refused.stdout);
