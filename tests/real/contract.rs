@@ -46,11 +46,11 @@ pub(crate) fn run(host: &Host, plan: &str, nodes: &str) -> Result<()> {
 }
 
 /// Every file that the steps could touch, with all that a change of it would change: the change time above all. What a
-/// container that runs does is left out: to its own files, and to dnsmasq's leases.
+/// container that runs does is left out: to its own files, and to dnsmasq's leases; and what this machine's cargo does.
 pub(crate) fn trace(host: &Host) -> Result<String> {
     host.shell(
         "as='%p %y %m %U:%G %s %T@ %C@ %l\\n'
-        find /root -maxdepth 1 -printf \"$as\"
+        find /root -maxdepth 1 ! -name .cargo -printf \"$as\"
         for tree in /etc /home /srv /usr/sbin /var/cache/lxc /var/lib/misc /var/lib/dpkg /var/lib/binfmts /var/lib/lxc; do
             if test -e $tree; then
                 find $tree -xdev -path '/srv/libvirt/rootfs/*/rootfs/*' -prune -o ! -name '*.leases' -printf \"$as\" | sort
