@@ -29,6 +29,8 @@ for arch in amd64 arm64; do
     useradd -R "$root" -u 399 -g abuild -M -N -s /bin/bash abuild
     printf '\n# For CI: Allow passing any envvars:\nAcceptEnv *\n' >> "$root/etc/ssh/sshd_config"
 
+    # The chroot finds the mirror as the host does.
+    cp --remove-destination /etc/hosts /etc/resolv.conf "$root/etc/"
     mount -o bind /proc "$root/proc"
     printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
     chmod +x "$root/usr/sbin/policy-rc.d"
