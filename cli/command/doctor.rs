@@ -31,8 +31,8 @@ pub(crate) fn doctor(state: Option<&Path>, options: &Doctor) -> Result<Exit> {
     let patient = Patient { farm: &plan.farm, containers: &plan.containers, state: state.as_ref() };
     // What a step complains of already is not told twice.
     let is_new = |finding: &Finding| asked.iter().all(|known| known.found != finding.found);
-    let mut findings: Vec<_> = examine(&Cx::to_look(), &patient).into_iter().filter(is_new).collect();
-    findings.splice(0..0, asked);
+    let examined: Vec<_> = examine(&Cx::to_look(), &patient).into_iter().filter(is_new).collect();
+    let mut findings = [asked, examined].concat();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Green);
     if options.json {

@@ -57,10 +57,11 @@ use crate::dpkg::Status;
 use crate::farm::Farm;
 use crate::guest::emulate::Guest;
 use crate::guest::half_made;
+use crate::guest::stand_ins::{assisted_chroot, cheap_rsync, polite_wget};
 use crate::mirror::Mirror;
 use crate::release::Distribution;
 use crate::step::FarmStep;
-use crate::{domain, program, resource, snapshot, survey};
+use crate::{domain, program, resource, survey};
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
@@ -152,53 +153,6 @@ fn wrong_system(at: &Container) -> Result<Option<String>> {
             is.as_deref().unwrap_or("missing")
         )
     }))
-}
-
-/// The `wget` of ours, in a directory of its own that can stand first in PATH.
-fn polite_wget(cx: &Cx) -> Result<PathBuf> {
-    let real = program::find("wget").context("`wget` was here a moment ago")?;
-    let directory = cx.cache("wget-for-lxc-create");
-    let script = format!(
-        "#!/bin/sh\n\
-         # In PATH of the template of lxc-create only; see the manual of the step LxcCreate.\n\
-         for argument; do\n\
-         \tcase $argument in */dists/testing/main/binary-*/Release) exit 0 ;; esac\n\
-         done\n\
-         exec '{}' \"$@\"\n",
-        real.display()
-    );
-    HostFile::new(directory.join("wget")).mode(0o755).write(&script)?;
-    Ok(directory)
-}
-
-/// The `rsync` of ours, if the copy that the template makes can be had for nothing.
-fn cheap_rsync(cx: &Cx, at: &Container) -> Result<Option<PathBuf>> {
-    let base = at.base.rootfs();
-    if !snapshot::is_possible(&base)? {
-        return Ok(None);
-    }
-    let real = program::find("rsync").context("`rsync` was here a moment ago")?;
-    let directory = cx.cache("rsync-for-lxc-create").join(at.base.id());
-    HostFile::new(directory.join("rsync")).mode(0o755).write(&snapshot::rsync(&base, &real))?;
-    Ok(Some(directory))
-}
-
-/// The `chroot` of ours, which runs what the template runs in the container as `guest` would run it in the base system.
-fn assisted_chroot(cx: &Cx, at: &Container, guest: &Guest) -> Result<PathBuf> {
-    let real = program::find("chroot").context("this host has no `chroot`")?;
-    let directory = cx.cache("chroot-for-lxc-create").join(&at.name);
-    let script = format!(
-        "#!/bin/sh\n\
-         # In PATH of the template of lxc-create only; see the manual of the step LxcCreate.\n\
-         [ \"$1\" = '{root}' ] || exec '{real}' \"$@\"\n\
-         shift\n\
-         exec {line}\n",
-        root = at.rootfs().display(),
-        real = real.display(),
-        line = guest.line(&at.rootfs())?
-    );
-    HostFile::new(directory.join("chroot")).mode(0o755).write(&script)?;
-    Ok(directory)
 }
 
 /// A container that is there already stays, if it is the one of the plan.

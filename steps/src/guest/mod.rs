@@ -32,6 +32,7 @@ mod reserve_address;
 mod ssh;
 mod ssh_proof;
 mod sshd_accept_env;
+mod stand_ins;
 mod start_domain;
 mod unique_mac;
 mod yum;
