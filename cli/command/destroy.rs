@@ -127,8 +127,7 @@ fn shown(takebacks: &[Takeback]) -> String {
         text.extend(does.iter().map(|what| format!("  - {what}\n")));
         text.extend(keeps.iter().map(|what| format!("  kept: {what}\n")));
         if let Some(failure) = failure {
-            let words: Vec<_> = std::iter::once(&failure.message).chain(&failure.causes).cloned().collect();
-            let _ = writeln!(text, "  cannot be told: {}", words.join(": "));
+            let _ = writeln!(text, "  cannot be told: {}", failure.why());
         }
     }
     text

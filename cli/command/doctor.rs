@@ -74,7 +74,7 @@ fn asked(plan: &Loaded, state: Option<&StateDir>, run: &str) -> Result<Vec<Findi
 fn told_once(complaints: &[Complaint]) -> Vec<Finding> {
     let mut told: Vec<(Finding, usize)> = Vec::new();
     for Complaint { id, failure, .. } in complaints {
-        let found = words(failure);
+        let found = failure.why();
         match told.iter_mut().find(|(finding, _)| finding.found == found) {
             Some((_, more)) => *more += 1,
             None => told.push((broken(id.as_str(), found, failure), 0)),
@@ -97,17 +97,13 @@ fn judge(Preview { id, title, finding, .. }: &Preview, run: &str) -> Finding {
             Finding::amber(id.as_str(), reason.as_str(), by_hand.as_deref().unwrap_or(run))
         }
         Found::Unknown { why } => Finding::amber(id.as_str(), why.as_str(), "sudo drover doctor"),
-        Found::Failed { failure } => broken(id.as_str(), words(failure), failure),
+        Found::Failed { failure } => broken(id.as_str(), failure.why(), failure),
     }
 }
 
 fn broken(about: &str, found: String, failure: &Failure) -> Finding {
     let mend = failure.remedy.as_ref().map(|remedy| remedy.remedy.clone());
     Finding { level: Level::Red, about: about.to_owned(), found, mend }
-}
-
-fn words(failure: &Failure) -> String {
-    std::iter::once(&failure.message).chain(&failure.causes).cloned().collect::<Vec<_>>().join(": ")
 }
 
 fn text(plan: &str, findings: &[Finding]) -> String {

@@ -82,8 +82,7 @@ fn cannot(complaints: &[Complaint]) -> String {
         if number == 0 {
             text += "\nthis host cannot build all of it; a run leaves these out, and what needs them:\n";
         }
-        let why: Vec<_> = [&failure.message].into_iter().chain(&failure.causes).map(String::as_str).collect();
-        let _ = writeln!(text, "{} {}: {}", style("!").red(), id.place(), why.join(": "));
+        let _ = writeln!(text, "{} {}: {}", style("!").red(), id.place(), failure.why());
     }
     text
 }

@@ -92,12 +92,7 @@ impl fmt::Display for Unmet {
         }
         f.write_str("this host is not ready; nothing was changed")?;
         for (first, ids) in told {
-            let Failure { message, causes, .. } = &self.0[first].failure;
-            write!(
-                f,
-                "\n  {}",
-                std::iter::once(message).chain(causes).cloned().collect::<Vec<_>>().join(": ")
-            )?;
+            write!(f, "\n  {}", self.0[first].failure.why())?;
             let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
             match ids.as_slice() {
                 [first, second, others @ ..] if !others.is_empty() => {

@@ -47,6 +47,13 @@ pub struct Failure {
     pub remedy: Option<Remedy>,
 }
 
+impl Failure {
+    /// Why, in one line: the error and what caused it, outermost first.
+    pub fn why(&self) -> String {
+        std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+}
+
 /// What is known about a class of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
