@@ -7,6 +7,7 @@ mod coordinator;
 mod front;
 mod history;
 mod inbox;
+mod pace;
 mod turns;
 mod worker;
 
@@ -160,8 +161,9 @@ fn within(
     let begun = journal.begin_run(&work.options.plan, &work.options.source, chosen)?;
     let Shared { mark, unmet } = shared;
     let worker = Worker { work, run: begun.run, records, prints, mark, unmet, inbox: Arc::new(Inbox::new()) };
-    let front = Front::new(work.graph, work.selected, work.options.limits.jobs.max(1));
-    let turns = Turns::default();
+    let jobs = work.options.limits.jobs.max(1);
+    let front = Front::new(work.graph, work.selected, jobs);
+    let turns = Turns::new(jobs);
     let mut coordinator = Coordinator::new(&worker, (&front, &turns), schedule, journal, observer);
     coordinator.tell(&begun);
     pool.in_place_scope(|scope| {

@@ -56,6 +56,7 @@ pub(crate) struct Schedule<'a> {
     to_apply: BinaryHeap<Urgency>,
     pools: Pools,
     jobs: usize,
+    ahead: usize,
     checking: usize,
     applying: usize,
     stopped: bool,
@@ -83,6 +84,7 @@ impl<'a> Schedule<'a> {
             to_apply: BinaryHeap::new(),
             pools: Pools::new(claims, &limits.pools),
             jobs: limits.jobs.max(1),
+            ahead: 0,
             checking: 0,
             applying: 0,
             stopped: false,
@@ -106,9 +108,14 @@ impl<'a> Schedule<'a> {
         self.to_apply.push(self.urgency(node));
     }
 
-    /// A node to be applied now.
+    /// So many nodes may be taken to be applied before there is a job for them.
+    pub(crate) fn look_ahead(&mut self, nodes: usize) {
+        self.ahead = nodes;
+    }
+
+    /// A node to be applied now, or as soon as there is a job for it.
     pub(crate) fn next_apply(&mut self) -> Option<usize> {
-        while !self.stopped && self.applying < self.jobs {
+        while !self.stopped && self.applying < self.jobs + self.ahead {
             let next = self.to_apply.pop()?;
             if self.pools.take_or_park(next, &mut self.to_apply) {
                 self.applying += 1;

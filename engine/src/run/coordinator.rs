@@ -6,6 +6,7 @@
 use crate::failure::Stop;
 use crate::run::front::Front;
 use crate::run::history::{Finding, Needed, found_done};
+use crate::run::pace::Pace;
 use crate::run::turns::{Turn, Turns};
 use crate::run::worker::{Message, Worker};
 use crate::schedule::{Blocked, End, Schedule};
@@ -36,6 +37,7 @@ pub(super) struct Coordinator<'a> {
     needed: HashMap<usize, Needed>,
     /// The silence of nodes that are being applied.
     silences: BTreeMap<usize, Silence>,
+    pace: Pace,
     /// Why the journal can no longer be written.
     broken: Option<anyhow::Error>,
 }
@@ -67,6 +69,7 @@ impl<'a> Coordinator<'a> {
             news,
             needed,
             silences,
+            pace: Pace::default(),
             broken: None,
         }
     }
@@ -112,8 +115,12 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Takes the nodes that are to be applied now off the schedule.
+    /// Takes the nodes that are to be applied now, or very soon, off the schedule.
     fn choose(&mut self) -> Vec<usize> {
+        let options = self.worker.work.options;
+        // After a failure nothing new is to begin, then: nothing is cleared before.
+        let ahead = if options.fail_fast { 0 } else { self.pace.ahead(options.limits.jobs) };
+        self.schedule.look_ahead(ahead);
         let starting: Vec<_> = std::iter::from_fn(|| self.schedule.next_apply()).collect();
         for &node in &starting {
             if let Some(needed) = self.needed.get_mut(&node) {
@@ -134,7 +141,7 @@ impl<'a> Coordinator<'a> {
         // With nothing new, those who watch get to see what changed nothing and was kept back.
         let recorded = match news.is_empty() {
             true => self.journal.write_out().map(|()| Vec::new()),
-            false => self.journal.commit(news),
+            false => self.commit(news),
         };
         match recorded {
             Ok(events) => {
@@ -149,6 +156,13 @@ impl<'a> Coordinator<'a> {
                 false
             }
         }
+    }
+
+    fn commit(&mut self, news: Vec<EventKind>) -> Result<Vec<Event>> {
+        let begun = Instant::now();
+        let events = self.journal.commit(news)?;
+        self.pace.flushed(begun.elapsed());
+        Ok(events)
     }
 
     fn apply(&mut self, starting: Vec<usize>) {
@@ -224,6 +238,7 @@ impl<'a> Coordinator<'a> {
 
     fn applied(&mut self, node: usize, answer: Result<(), Stop>, took: Duration) {
         self.silences.remove(&node);
+        self.pace.applied(took);
         let needed = self.needed.remove(&node);
         let took = took + needed.as_ref().map_or(Duration::ZERO, |needed| needed.finding.took);
         let end = match answer {

@@ -47,7 +47,7 @@ impl Worker<'_> {
         while let Some(turn) = turns.next() {
             match turn {
                 Turn::Check => self.check(front, turns),
-                Turn::Apply(node) => self.apply(node),
+                Turn::Apply(node) => self.apply(node, turns),
             }
         }
     }
@@ -81,7 +81,7 @@ impl Worker<'_> {
     }
 
     /// Applies a node whose start is recorded.
-    fn apply(&self, node: usize) {
+    fn apply(&self, node: usize, turns: &Turns) {
         let begun = Instant::now();
         let log = self.log(node);
         let mut retry = 0;
@@ -91,7 +91,8 @@ impl Worker<'_> {
         };
         let answer = run_step::apply(self.node(node).step.as_ref(), || self.cx(node, &log), again);
         let answer = answer.map_err(|stop| self.complete(stop, log));
-        self.inbox.post(Message::Applied { node, answer, took: begun.elapsed() }, true);
+        let is_urgent = !turns.applied();
+        self.inbox.post(Message::Applied { node, answer, took: begun.elapsed() }, is_urgent);
     }
 
     fn node(&self, node: usize) -> &Node {
