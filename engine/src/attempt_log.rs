@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,7 +33,7 @@ impl AttemptLog {
         written.with_context(|| format!("write the log `{}`", self.path.display()))
     }
 
-    /// Copies a tool's own log beside this one: `3.log` has `3-debootstrap.log`. Absent is fine.
+    /// Copies a tool's own log beside this one: `fetch.3.log` has `fetch.3-debootstrap.log`. Absent is fine.
     pub(crate) fn keep(&self, log: &Path) -> Result<()> {
         let (Some(name), Some(own)) = (log.file_name(), self.path.file_stem()) else {
             bail!("keep the log `{}`: it has no name", log.display());
@@ -47,10 +47,14 @@ impl AttemptLog {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
+    let open = || File::options().create(true).append(true).open(path);
+    match (open(), path.parent()) {
+        (Err(error), Some(dir)) if error.kind() == ErrorKind::NotFound => {
+            std::fs::create_dir_all(dir)?;
+            open()
+        }
+        (opened, _) => opened,
     }
-    File::options().create(true).append(true).open(path)
 }
 
 /// Copies a file that somebody else wrote: it may be no file at all, and must not make us wait.

@@ -33,7 +33,7 @@ pub const KEPT_LOGS: usize = 50;
 
 /// A state directory.
 ///
-/// `drover.lock`, `journal/`, `journal.high`, `runs/NNNN/events.jsonl`, `runs/NNNN/logs/PLACE/STEP/ATTEMPT.log`,
+/// `drover.lock`, `journal/`, `journal.high`, `runs/NNNN/events.jsonl`, `runs/NNNN/logs/PLACE/STEP.ATTEMPT.log`,
 /// `memory/PLACE/STEP/`, `cache/`. Only its owner can read what stands in it, but for the cache, which apt reads as a user of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
@@ -125,26 +125,42 @@ impl StateDir {
         self.run(run).join("events.jsonl")
     }
 
-    /// The logs of a node's attempts in a run.
-    pub fn logs(&self, run: RunId, node: &NodeId) -> PathBuf {
+    /// The whole output of one attempt at a node. What is kept beside it begins with the same name, but for the ending.
+    pub fn log(&self, run: RunId, node: &NodeId, attempt: u32) -> PathBuf {
         let mut path = self.run(run);
         // Asked for with every check: the path grows once.
         path.reserve(node.as_str().len() + 32);
         path.push("logs");
         node.as_str().split('/').for_each(|part| path.push(&*file_name(part)));
+        path.as_mut_os_string().push(format!(".{attempt}.log"));
         path
     }
 
-    /// The whole output of one attempt.
-    pub fn log(&self, run: RunId, node: &NodeId, attempt: u32) -> PathBuf {
-        let mut path = self.logs(run, node);
-        path.push(format!("{attempt}.log"));
-        path
-    }
-
-    /// A tool's own log of one attempt, such as `debootstrap.log`, beside the attempt's.
-    pub fn kept_log(&self, run: RunId, node: &NodeId, attempt: u32, name: &str) -> PathBuf {
-        self.logs(run, node).join(format!("{attempt}.{}", file_name(name)))
+    /// The logs of all attempts at a node in a run, and what was kept beside them. None, if it left none.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn logs(&self, run: RunId, node: &NodeId) -> Result<Vec<PathBuf>> {
+        let first = self.log(run, node, 1);
+        let (Some(directory), Some(name)) = (first.parent(), first.file_name()) else {
+            return Ok(Vec::new());
+        };
+        let name = name.as_encoded_bytes().strip_suffix(b"1.log").unwrap_or_default();
+        let failed = || format!("`{}` cannot be read", directory.display());
+        let entries = match read_dir(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(failed)?,
+        };
+        let mut logs = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(failed)?.path();
+            let rest = path.file_name().and_then(|file| file.as_encoded_bytes().strip_prefix(name));
+            if rest.is_some_and(is_of_attempt) {
+                logs.push(path);
+            }
+        }
+        logs.sort_unstable();
+        Ok(logs)
     }
 
     /// All runs that left something, oldest first.
@@ -186,6 +202,12 @@ impl StateDir {
     pub(crate) fn high(&self) -> PathBuf {
         self.root.join("journal.high")
     }
+}
+
+/// Whether this is `7.log` or `7-dpkg.log`, and not the rest of another node's name.
+fn is_of_attempt(rest: &[u8]) -> bool {
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && (rest[digits..] == *b".log" || rest[digits..].starts_with(b"-"))
 }
 
 /// A name as one component of a path: no slash, and never `.` or `..`.
@@ -271,14 +293,32 @@ mod tests {
             std::fs::write(dir.events(RunId(run)), "")?;
             // The second wrote no logs: it does not count.
             if run != 2 {
-                std::fs::create_dir_all(dir.logs(RunId(run), &node))?;
-                std::fs::write(dir.log(RunId(run), &node, 1), "")?;
+                let log = dir.log(RunId(run), &node, 1);
+                std::fs::create_dir_all(log.parent().context("no parent")?)?;
+                std::fs::write(log, "")?;
             }
         }
         dir.prune_logs()?;
         let has_log = |run| dir.log(RunId(run), &node, 1).exists();
         assert_eq!((1..=6).map(has_log).collect::<Vec<_>>(), [false, false, false, true, true, true]);
         assert!((1..=KEPT_LOGS as u32 + 3).all(|run| dir.events(RunId(run)).exists()));
+        Ok(())
+    }
+
+    #[test]
+    fn logs_are_told_apart_by_node() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(scratch.path())?;
+        let (run, node) = (RunId(1), NodeId::new("host", "command-a"));
+        assert!(dir.logs(run, &node)?.is_empty());
+        let ours = ["command-a.1-config.log", "command-a.1.log", "command-a.12.log"];
+        let others = ["command-a.b.1.log", "command-a.1.1.log", "command-ab.1.log", "command.1.log"];
+        let directory = dir.run(run).join("logs/host");
+        std::fs::create_dir_all(&directory)?;
+        for name in ours.iter().chain(&others) {
+            std::fs::write(directory.join(name), "")?;
+        }
+        assert_eq!(dir.logs(run, &node)?, ours.map(|name| directory.join(name)));
         Ok(())
     }
 

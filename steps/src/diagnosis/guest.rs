@@ -40,6 +40,18 @@ pub(super) static KNOWN: &[Known] = &[
         ],
     },
     Known {
+        class: "no-loader",
+        transient: false,
+        cause: "the emulator finds no dynamic loader for the program: it was started outside of its own root file \
+                system, or that one is not complete",
+        remedy: "start it by `chroot ROOTFS PROGRAM`; if that says the same, its libraries are missing there: `drover \
+                 destroy --container NAME PLAN` and a run make it anew",
+        signs: &[(
+            "Could not open '/lib*/ld*.so*': No such file or directory",
+            "qemu-aarch64-static: Could not open '/lib/ld-linux-aarch64.so.1': No such file or directory",
+        )],
+    },
+    Known {
         class: "libvirt-architecture",
         transient: false,
         cause: "libvirt-LXC knows the host's own architectures only, and the configuration names another",

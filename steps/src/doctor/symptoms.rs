@@ -7,6 +7,7 @@ use crate::dpkg::Status;
 use crate::host::cgroups;
 use anyhow::{Context, Result};
 use drover_engine::{Cx, Rootfs};
+use drover_state::NodeId;
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -51,13 +52,8 @@ fn logs(patient: &Patient<'_>, name: &str) -> Result<Vec<PathBuf>> {
     let mut logs = vec![Path::new("/var/log/libvirt/lxc").join(format!("{name}.log"))];
     let Some(state) = patient.state else { return Ok(logs) };
     if let Some(run) = state.runs()?.last() {
-        let start = drover_state::NodeId::new(name, "start-domain");
-        let await_ssh = drover_state::NodeId::new(name, "await-ssh");
-        for directory in [state.logs(*run, &start), state.logs(*run, &await_ssh)] {
-            if directory.is_dir() {
-                let entries = directory.read_dir()?.collect::<Result<Vec<_>, _>>()?;
-                logs.extend(entries.into_iter().map(|entry| entry.path()));
-            }
+        for step in ["start-domain", "await-ssh"] {
+            logs.extend(state.logs(*run, &NodeId::new(name, step))?);
         }
     }
     Ok(logs)
