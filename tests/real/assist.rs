@@ -18,13 +18,15 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Not for every day: `make identity`.
 pub(crate) const IDENTITY: &[Test] = &[
-    ("identity_arm64", |site| identity(site, "arm64")),
-    ("identity_armel", |site| identity(site, "armel")),
-    ("identity_armhf", |site| identity(site, "armhf")),
-    ("identity_mips64el", |site| identity(site, "mips64el")),
-    ("identity_mipsel", |site| identity(site, "mipsel")),
-    ("identity_ppc64el", |site| identity(site, "ppc64el")),
-    ("identity_s390x", |site| identity(site, "s390x")),
+    ("identity_arm64", |site| identity(site, "bookworm", "arm64")),
+    ("identity_armel", |site| identity(site, "bookworm", "armel")),
+    ("identity_armhf", |site| identity(site, "bookworm", "armhf")),
+    ("identity_mips64el", |site| identity(site, "bookworm", "mips64el")),
+    ("identity_mipsel", |site| identity(site, "bookworm", "mipsel")),
+    ("identity_ppc64el", |site| identity(site, "bookworm", "ppc64el")),
+    ("identity_s390x", |site| identity(site, "bookworm", "s390x")),
+    ("identity_bullseye_arm64", |site| identity(site, "bullseye", "arm64")),
+    ("identity_bullseye_armhf", |site| identity(site, "bullseye", "armhf")),
 ];
 
 /// A plan, and hosts in which all is ready for what is assisted in it.
@@ -80,7 +82,7 @@ fn same(site: &Site) -> Result<()> {
             ensure!(said.0 == "under plain qemu: assist is off", "`{node}` says `{}`", said.0);
             ensure!(said.1.starts_with("assisted by "), "`{node}` says `{}`", said.1);
         }
-        is_same((&plain, &base(arch)), (&assisted, &base(arch)), ANYWAY)?;
+        is_same((&plain, &base("bookworm", arch)), (&assisted, &base("bookworm", arch)), ANYWAY)?;
         is_same((&plain, &container(arch)), (&assisted, &container(arch)), ANYWAY)?;
     }
     Ok(())
@@ -90,7 +92,9 @@ fn same(site: &Site) -> Result<()> {
 fn noticed(site: &Site) -> Result<()> {
     let host = TWO.host(site, "noticed")?;
     run(&host, &[TWO.plan, "--until", "bootstrap/*"])?;
-    ARCHITECTURES.iter().try_for_each(|(arch, qemu)| assist_cases::prove(&host, &base(arch), qemu))
+    ARCHITECTURES
+        .iter()
+        .try_for_each(|(arch, qemu)| assist_cases::prove(&host, &base("bookworm", arch), qemu))
 }
 
 /// Where the root of a container of these tests is.
@@ -114,7 +118,7 @@ fn run(host: &Host, arguments: &[&str]) -> Result<()> {
 }
 
 /// All that a node said about how it was done.
-fn remark(host: &Host, node: &str) -> Result<String> {
+pub(crate) fn remark(host: &Host, node: &str) -> Result<String> {
     let events = events(host)?;
     let said = events.iter().filter(|event| event["event"] == "remark" && event["node"] == node);
     let said: Vec<_> = said.filter_map(|event| event["text"].as_str()).collect();
@@ -123,15 +127,15 @@ fn remark(host: &Host, node: &str) -> Result<String> {
 }
 
 /// One base system with assist, and without.
-fn identity(site: &Site, arch: &str) -> Result<()> {
+fn identity(site: &Site, release: &str, arch: &str) -> Result<()> {
     let (plain, assisted) = (EVERY.host(site, "plain")?, EVERY.host(site, "assisted")?);
-    let seal = format!("bootstrap/debian-bookworm-{arch}/seal");
-    run(&assisted, &[EVERY.plan, "--until", &seal])?;
-    run(&plain, &[EVERY.plan, "--until", &seal, "--no-assist"])?;
-    let said = remark(&assisted, &format!("bootstrap/debian-bookworm-{arch}/configure"))?;
+    let chain = format!("bootstrap/debian-{release}-{arch}");
+    run(&assisted, &[EVERY.plan, "--until", &format!("{chain}/seal")])?;
+    run(&plain, &[EVERY.plan, "--until", &format!("{chain}/seal"), "--no-assist"])?;
+    let said = remark(&assisted, &format!("{chain}/configure"))?;
     ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
-    println!("    {arch}: {said}");
-    is_same((&plain, &base(arch)), (&assisted, &base(arch)), ANYWAY)
+    println!("    {release} {arch}: {said}");
+    is_same((&plain, &base(release, arch)), (&assisted, &base(release, arch)), ANYWAY)
 }
 
 /// Where a system that has nothing to do with drover is.
@@ -147,7 +151,7 @@ fn others(site: &Site) -> Result<()> {
     let host = TWO.host(site, "others")?;
     let seal = ["run", TWO.plan, "--until", "bootstrap/debian-bookworm-arm64/seal"];
     drover(&host, &seal)?.ok()?;
-    host.shell(&format!("mv {} {OTHER}; rm -rf {0}.*", base("arm64")))?;
+    host.shell(&format!("mv {} {OTHER}; rm -rf {0}.*", base("bookworm", "arm64")))?;
     let registered = host.shell(REGISTERED)?;
     let mut rounds = host.spawn(&["sh", "-c", ROUNDS])?;
     let mut last = 0;
@@ -173,7 +177,7 @@ fn others(site: &Site) -> Result<()> {
     let said = host.read("/run/rounds")?;
     let wrong = said.lines().find(|line| !["1", "aarch64"].contains(line));
     ensure!(wrong.is_none(), "a program of others said {wrong:?}");
-    is_same((&host, OTHER), (&host, &base("arm64")), ANYWAY)
+    is_same((&host, OTHER), (&host, &base("bookworm", "arm64")), ANYWAY)
 }
 
 /// The system while it is made.

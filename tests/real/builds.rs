@@ -49,6 +49,17 @@ fn built(site: &Site) -> Result<()> {
     proved(&host, CONTAINERS[1].0, CONTAINERS[1].1)?;
     build(&host, EMULATED, &["each.Build.via=Ssh"])?.ok_or_log(&host)?;
     ensure!(outcomes(&host)?[EMULATED] == "unchanged", "it was built again for nothing");
+    taken_away(&host)
+}
+
+/// With a container goes what was built in it: not what was built elsewhere, and not the source.
+fn taken_away(host: &Host) -> Result<()> {
+    let [(left, machine), (gone, _)] = CONTAINERS;
+    drover(host, &["destroy", NAME, "--container", gone, "--yes"])?.ok()?;
+    host.shell(&format!("no test -e /home/abuild/builds/{gone}; test -x /root/source/autogen.sh"))?;
+    proved(host, left, machine)?;
+    drover(host, &["destroy", NAME, "--container", left, "--yes"])?.ok()?;
+    host.shell("no test -e /home/abuild/builds; test -x /root/source/autogen.sh")?;
     Ok(())
 }
 

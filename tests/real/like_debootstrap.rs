@@ -32,7 +32,7 @@ const EXPLAINED: Explained = &[
 fn same_packages(site: &Site) -> Result<()> {
     let host = site.built("packages")?;
     for arch in ["amd64", "arm64"] {
-        let ours = host.read(&format!("{}/var/lib/dpkg/status", base(arch)))?;
+        let ours = host.read(&format!("{}/var/lib/dpkg/status", base("bookworm", arch)))?;
         let ours: BTreeSet<_> = ours.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
         let uri = mirror(&host, arch)?;
         let its =
@@ -51,12 +51,12 @@ fn same_tree(site: &Site) -> Result<()> {
     host.shell(&format!(
         "{DEBOOTSTRAP} --arch=amd64 bookworm /var/tmp/reference {uri} >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}"
     ))?;
-    is_same((&host, "/var/tmp/reference"), (&host, &base("amd64")), EXPLAINED)
+    is_same((&host, "/var/tmp/reference"), (&host, &base("bookworm", "amd64")), EXPLAINED)
 }
 
 /// The mirror that a base system was made from.
 fn mirror(host: &Host, arch: &str) -> Result<String> {
-    let sources = host.read(&format!("{}/etc/apt/sources.list", base(arch)))?;
+    let sources = host.read(&format!("{}/etc/apt/sources.list", base("bookworm", arch)))?;
     let uri = sources.split_whitespace().nth(1).context("the base system has no sources")?;
     Ok(uri.to_owned())
 }

@@ -20,6 +20,7 @@ mod killed;
 mod like_debootstrap;
 mod outside;
 mod pair;
+mod releases;
 mod same;
 mod shepherding;
 mod signatures;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         terminal::TESTS,
         pair::TESTS,
         like_debootstrap::TESTS,
+        releases::TESTS,
         container_steps::TESTS,
         shepherding::TESTS,
         outside::TESTS,

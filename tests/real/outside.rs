@@ -60,7 +60,24 @@ fn reached(site: &Site) -> Result<()> {
     keeps_contract(&host, NAME, &format!("{first}/expose-ssh"), Fresh::Needed)?;
     ensure!(host.read("/etc/lxc/drover-ssh.nft")? == before, "the ports have changed");
     host.shell("nft list table inet theirs")?;
-    refused(&host)
+    refused(&host)?;
+    taken_away(&host)
+}
+
+/// With a container goes its port, and with the last one all that the host had for them; the firewall of others stays.
+fn taken_away(host: &Host) -> Result<()> {
+    let [(gone, _), (left, machine)] = CONTAINERS;
+    let closed = port(host, gone)?;
+    drover(host, &["destroy", NAME, "--container", gone, "--yes"])?.ok()?;
+    ensure!(port(host, gone).is_err(), "the rules still name {gone}");
+    ensure!(from_outside(host, "192.0.2.1", &closed).is_err(), "port {closed} still leads somewhere");
+    let said = from_outside(host, "192.0.2.1", &port(host, left)?)?;
+    ensure!(said == format!("{machine} {left}\n"), "the other one's port leads to {said}");
+    drover(host, &["destroy", NAME, "--container", left, "--yes"])?.ok()?;
+    host.shell(
+        "no test -e /etc/lxc/drover-ssh.nft; no nft list table ip drover_ssh; nft list table inet theirs",
+    )?;
+    Ok(())
 }
 
 /// A port at which the host itself listens is not taken away from it.

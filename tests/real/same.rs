@@ -15,9 +15,9 @@ pub(crate) const ANYWAY: Explained = &[
     ("var/lib/dpkg/status-old", "dpkg's copy of what was before: that depends on where it was interrupted"),
 ];
 
-/// Where the base system of an architecture is.
-pub(crate) fn base(arch: &str) -> String {
-    format!("/var/cache/lxc/debian/rootfs-bookworm-{arch}")
+/// Where the base system of a release and an architecture is.
+pub(crate) fn base(release: &str, arch: &str) -> String {
+    format!("/var/cache/lxc/debian/rootfs-{release}-{arch}")
 }
 
 /// Proves that two systems, each somewhere in a host, are the same but for what is explained.

@@ -5,6 +5,7 @@ use crate::contract::{Fresh, keeps_contract, run};
 use crate::farm::{CONTAINERS, answers, drover};
 use crate::site::Site;
 use anyhow::{Result, ensure};
+use throwaway::Host;
 
 pub(crate) const TESTS: &[Test] =
     &[("steps_beyond_the_pair_are_needed_then_done_then_left_alone", one_by_one)];
@@ -76,5 +77,15 @@ fn one_by_one(site: &Site) -> Result<()> {
     ))?;
     ensure!(seen == "here\nJoinControllers=\n", "{seen}");
     drover(&host, &["plan", "--detailed-exitcode", "--only", &format!("{container}/*"), NAME])?.exits(0)?;
+    taken_away(&host)
+}
+
+/// The workspace goes with what is in it; a domain of others becomes what it was.
+fn taken_away(host: &Host) -> Result<()> {
+    drover(host, &["destroy", NAME, "--yes"])?.ok()?;
+    host.shell(
+        "no findmnt /home/abuild/work; no grep -q /home/abuild/work /etc/fstab
+        grep -q \"<memory unit='KiB'>65536<\" /etc/libvirt/lxc/theirs.xml",
+    )?;
     Ok(())
 }

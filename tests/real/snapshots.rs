@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::contract::{Fresh, keeps_contract, run};
-use crate::farm::drover;
+use crate::farm::{drover, outcomes};
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
 use std::time::Instant;
@@ -63,13 +63,30 @@ fn snapshots(site: &Site) -> Result<()> {
     ensure!(snapped.0 < whole / 2 && copied.0 < whole / 2, "nothing was saved");
     // What is made of the same base is the same, however it was copied; and what is done to a snapshot stays there.
     host.shell(&format!(
-        "echo changed >/srv/big/rootfs/again-amd64/rootfs/etc/issue; ! grep -q changed {BASE}/etc/issue"
+        "echo changed >/srv/big/rootfs/again-amd64/rootfs/etc/issue; no grep -q changed {BASE}/etc/issue"
     ))?;
     keeps_contract(&host, NAME, "again-amd64/build-account", Fresh::Needed)?;
     // A half-made one is removed and made anew.
     host.shell("touch /srv/big/rootfs/again-amd64/partial")?;
     run(&host, NAME, "again-amd64/lxc-create")?;
-    host.shell("test $(stat -c %i /srv/big/rootfs/again-amd64/rootfs) = 256; ! grep -q changed /srv/big/rootfs/again-amd64/rootfs/etc/issue")?;
+    host.shell("test $(stat -c %i /srv/big/rootfs/again-amd64/rootfs) = 256; no grep -q changed /srv/big/rootfs/again-amd64/rootfs/etc/issue")?;
+    taken_away(&host)
+}
+
+/// What somebody has put there keeps all of it where it is; without that, the storage goes, its file and its line too.
+fn taken_away(host: &Host) -> Result<()> {
+    // The pair was made by another plan, which would need the host's part.
+    let destroy = ["destroy", NAME, "--yes", "--disregard-others"];
+    host.shell("echo data >/srv/big/theirs")?;
+    drover(host, &destroy)?.ok()?;
+    ensure!(outcomes(host)?["host/storage"] == "kept", "{:?}", outcomes(host)?);
+    host.shell("grep -q data /srv/big/theirs; no ls /srv/big/rootfs/*; rm /srv/big/theirs")?;
+    drover(host, &destroy)?.ok()?;
+    ensure!(outcomes(host)?["host/storage"] == "undone", "{:?}", outcomes(host)?);
+    host.shell(
+        "no findmnt /srv/big; no grep -q 'Drover: Storage' /etc/fstab; no test -e /var/lib/big.img
+        no test -L /var/cache/lxc; losetup --list --noheadings | no grep big.img",
+    )?;
     Ok(())
 }
 

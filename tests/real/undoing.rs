@@ -49,7 +49,7 @@ fn one(site: &Site) -> Result<()> {
 
     drover(&host, &["destroy", PAIR, "--container", ONE, "--yes"])?.ok()?;
     ensure!(!host.path(format!("/srv/libvirt/rootfs/{ONE}")).exists(), "the container is still there");
-    host.shell("! virsh -q -c lxc:///system list --all --name | grep -q amd64; ! grep amd64 /etc/hosts")?;
+    host.shell("virsh -q -c lxc:///system list --all --name | no grep -q amd64; no grep amd64 /etc/hosts")?;
     let report = drover(&host, &["report"])?.ok()?.stdout;
     ensure!(
         report.contains(&format!("(destroy /run/farm/plans/debian-pair.ron --container {ONE})")),

@@ -181,10 +181,13 @@ impl Host {
 
     /// Runs a shell script in the host, which has to end with success. Returns its standard output.
     ///
+    /// In it, `no COMMAND` says that a command has to fail: the shell's own `!` ends no script.
+    ///
     /// # Errors
     /// When it does not.
     pub fn shell(&self, script: &str) -> Result<String> {
-        Ok(self.run(&["sh", "-euc", script])?.ok()?.stdout)
+        const NO: &str = "no() { if \"$@\"; then echo \"not expected to succeed: $*\" >&2; return 1; fi; }";
+        Ok(self.run(&["sh", "-euc", &format!("{NO}\n{script}")])?.ok()?.stdout)
     }
 
     /// The command as this machine has to start it for it to run in the host.

@@ -21,11 +21,20 @@ use std::time::Duration;
 /// What the mirror has, beside all dependencies.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
-    /// Packages for this machine.
+    /// Packages for this machine, of its own release.
     pub host: &'a [&'a str],
-    /// Packages for an empty system; apt's patterns are welcome.
-    pub guest: &'a [&'a str],
-    /// The architectures that the empty systems have, as Debian calls them.
+    /// The releases that the mirror has, this machine's own among them.
+    pub releases: &'a [Release<'a>],
+}
+
+/// What the mirror has of a release for systems that are empty at first.
+#[derive(Clone, Copy, Debug)]
+pub struct Release<'a> {
+    /// Its code name.
+    pub code_name: &'a str,
+    /// Packages; apt's patterns are welcome.
+    pub packages: &'a [&'a str],
+    /// The architectures that the systems have, as Debian calls them.
     pub architectures: &'a [&'a str],
 }
 
@@ -145,7 +154,7 @@ fn sources() -> String {
 
 /// A name that changes with what the mirror is made of: contents, and what this machine has installed.
 fn fingerprint(contents: &Contents) -> Result<String> {
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     let installed = fs::read("/var/lib/dpkg/status").context("this machine has no dpkg")?;
     let mut digest = Sha256::new();
     digest.update(format!("{FORMAT} {contents:?}"));

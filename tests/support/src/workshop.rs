@@ -35,6 +35,8 @@ pub(crate) struct Fetched {
 pub(crate) struct Order<'a> {
     /// The name of its cache.
     pub(crate) name: &'a str,
+    /// The code name of the release.
+    pub(crate) release: &'a str,
     /// The architecture, as Debian calls it.
     pub(crate) arch: &'a str,
     /// Whether dependencies that this machine has installed are left out.
@@ -87,7 +89,7 @@ impl Workshop {
         fs::create_dir_all(here.join("state/lists/partial"))?;
         fs::create_dir_all(here.join("cache/archives/partial"))?;
         fs::create_dir_all(here.join("parts"))?;
-        fs::write(here.join("sources.list"), self.sources()?)?;
+        fs::write(here.join("sources.list"), self.sources(order.release)?)?;
         let status = if order.for_this_machine {
             Path::new("/var/lib/dpkg/status").into()
         } else {
@@ -113,8 +115,8 @@ impl Workshop {
         Ok(options.iter().fold("apt-get".to_owned(), |line, option| format!("{line} -o '{option}'")))
     }
 
-    /// The host's own sources of Debian, one line each.
-    fn sources(&self) -> Result<String> {
+    /// The host's own sources of Debian, one line each, for another release maybe.
+    fn sources(&self, release: &str) -> Result<String> {
         let files = self
             .host
             .shell("cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true")?;
@@ -124,7 +126,8 @@ impl Workshop {
             .shell("for f in /etc/apt/sources.list.d/*.sources; do cat $f 2>/dev/null && echo; done; true")?;
         lines.extend(Stanza::all(&stanzas).flat_map(|stanza| deb822_sources(&stanza)));
         ensure!(!lines.is_empty(), "apt's sources name no mirror of Debian {RELEASE}");
-        Ok(lines.iter().fold(String::new(), |text, line| format!("{text}deb {line} main\n")))
+        let lines = lines.iter().filter_map(|line| line.rsplit_once(RELEASE));
+        Ok(lines.fold(String::new(), |text, (uri, part)| format!("{text}deb {uri}{release}{part} main\n")))
     }
 
     fn fetched(&self, order: &Order) -> Result<Vec<Fetched>> {

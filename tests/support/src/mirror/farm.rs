@@ -1,6 +1,6 @@
 //! What the farm of this project's plans is made of, as contents of a mirror.
 
-use super::Contents;
+use super::{Contents, Release};
 
 /// What the plans of this project install, and where from: hosts, base systems, package sets.
 pub const FARM: Contents<'static> = Contents {
@@ -31,46 +31,78 @@ pub const FARM: Contents<'static> = Contents {
         "ca-certificates",
         "debian-archive-keyring",
     ],
-    guest: &[
-        "?essential",
-        "?priority(required)",
-        "apt",
-        // What a system that is merged from the start has in place of `usrmerge`; apt alone would choose that.
-        "usr-is-merged",
-        "init",
-        "ifupdown",
-        "locales",
-        "ca-certificates",
-        "dialog",
-        "isc-dhcp-client",
-        "netbase",
-        "net-tools",
-        "iproute2",
-        "openssh-server",
-        "apt-transport-https",
-        "debian-archive-keyring",
-        // The package set `comfort`.
-        "sudo",
-        "bash",
-        "vim",
-        "mc",
-        "p7zip",
-        "p7zip-full",
-        "pigz",
-        "pbzip2",
-        "git",
-        // What the step `Build` is tested with.
-        "autoconf",
-        "automake",
-        "gcc",
-        "libc6-dev",
-        "make",
-    ],
-    architectures: &["amd64", "arm64", "s390x"],
+    releases: &[bookworm(&["amd64", "arm64", "s390x"]), bullseye(&["amd64", "arm64"])],
 };
 
-/// The same for every architecture that is emulated on amd64.
+/// The same for every architecture that is emulated on amd64 and that Debian's mirrors have.
 pub const EVERY: Contents<'static> = Contents {
-    architectures: &["amd64", "arm64", "armel", "armhf", "mips64el", "mipsel", "ppc64el", "s390x"],
+    releases: &[
+        bookworm(&["amd64", "arm64", "armel", "armhf", "mips64el", "mipsel", "ppc64el", "s390x"]),
+        bullseye(&["amd64", "arm64", "armhf"]),
+    ],
     ..FARM
 };
+
+const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
+    Release { code_name: "bookworm", packages: BOOKWORM, architectures }
+}
+
+const fn bullseye(architectures: &'static [&'static str]) -> Release<'static> {
+    Release { code_name: "bullseye", packages: BULLSEYE, architectures }
+}
+
+const BOOKWORM: &[&str] = &[
+    "?essential",
+    "?priority(required)",
+    "apt",
+    // What a system that is merged from the start has in place of `usrmerge`; apt alone would choose that.
+    "usr-is-merged",
+    "init",
+    "ifupdown",
+    "locales",
+    "ca-certificates",
+    "dialog",
+    "isc-dhcp-client",
+    "netbase",
+    "net-tools",
+    "iproute2",
+    "openssh-server",
+    "apt-transport-https",
+    "debian-archive-keyring",
+    // The package set `comfort`.
+    "sudo",
+    "bash",
+    "vim",
+    "mc",
+    "p7zip",
+    "p7zip-full",
+    "pigz",
+    "pbzip2",
+    "git",
+    // What the step `Build` is tested with.
+    "autoconf",
+    "automake",
+    "gcc",
+    "libc6-dev",
+    "make",
+];
+
+/// Base systems, and little more.
+const BULLSEYE: &[&str] = &[
+    "?essential",
+    "?priority(required)",
+    "apt",
+    "init",
+    "ifupdown",
+    "locales",
+    "ca-certificates",
+    "dialog",
+    "isc-dhcp-client",
+    "netbase",
+    "net-tools",
+    "iproute2",
+    "openssh-server",
+    "apt-transport-https",
+    "debian-archive-keyring",
+    "sudo",
+];

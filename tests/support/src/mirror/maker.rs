@@ -3,7 +3,7 @@
 //! It does not know how it is served.
 
 use super::{KEYRING, TREE};
-use crate::mirror::Contents;
+use crate::mirror::{Contents, Release};
 use crate::stanza::Stanza;
 use crate::workshop::{Fetched, Order, RELEASE, Workshop};
 use crate::{Ground, Host, signature};
@@ -44,20 +44,32 @@ impl Maker<'_> {
         fs::create_dir_all(self.debian().join("pool"))?;
         let workshop = Workshop::open(self.ground)?;
         let native = workshop.host.shell("dpkg --print-architecture")?;
-        let for_host =
-            Order { name: "host", arch: native.trim(), for_this_machine: true, packages: self.contents.host };
-        let mut index = Index::default();
-        self.add(workshop.fetch(&for_host)?, for_host.arch, &mut index)?;
-        for arch in self.contents.architectures {
-            let name = format!("guest-{arch}");
-            let order = Order { name: &name, arch, for_this_machine: false, packages: self.contents.guest };
-            self.add(workshop.fetch(&order)?, arch, &mut index)?;
-        }
+        let arch = native.trim();
+        let packages = self.contents.host;
+        let for_host = Order { name: "host", release: RELEASE, arch, for_this_machine: true, packages };
+        let mut of_host = Index::default();
+        self.add(workshop.fetch(&for_host)?, arch, &mut of_host)?;
         workshop.equip(&for_host)?;
         signature::make_key(&workshop.host)?;
         signature::export_key(&workshop.host, &format!("{TREE}/{}/key.gpg", self.name))?;
+        for release in self.contents.releases {
+            let is_own = release.code_name == RELEASE;
+            let index = if is_own { std::mem::take(&mut of_host) } else { Index::default() };
+            self.make_release(&workshop, release, index)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches and publishes a release, in whose index something may be already.
+    fn make_release(&self, workshop: &Workshop, release: &Release, mut index: Index) -> Result<()> {
+        let Release { code_name, packages, architectures } = *release;
+        for arch in architectures {
+            let name = format!("{code_name}-{arch}");
+            let order = Order { name: &name, release: code_name, arch, for_this_machine: false, packages };
+            self.add(workshop.fetch(&order)?, arch, &mut index)?;
+        }
         self.trust_key(&workshop.host, &mut index)?;
-        self.publish(&workshop.host, &index)
+        self.publish(&workshop.host, release, &index)
     }
 
     fn debian(&self) -> PathBuf {
@@ -117,7 +129,7 @@ impl Maker<'_> {
         let seen = format!("{TREE}/{}", self.name);
         let package = format!("{seen}/tree/debian/{name}");
         workshop.shell(&format!(
-            "d=/root/keyring; dpkg-deb -R {package} $d; \
+            "d=/root/keyring; rm -rf $d; dpkg-deb -R {package} $d; \
              cat {seen}/key.gpg >>$d{KEYRING}; cp {seen}/key.gpg $d/etc/apt/trusted.gpg.d/throwaway.gpg; \
              echo /etc/apt/trusted.gpg.d/throwaway.gpg >>$d/DEBIAN/conffiles; rm -f $d/DEBIAN/md5sums; \
              dpkg-deb -b $d /root/keyring.deb; rm {package}; mv /root/keyring.deb {package}"
@@ -132,14 +144,16 @@ impl Maker<'_> {
     }
 
     /// Writes and signs the indexes; that of updates is empty.
-    fn publish(&self, workshop: &Host, index: &Index) -> Result<()> {
+    fn publish(&self, workshop: &Host, release: &Release, index: &Index) -> Result<()> {
+        let (name, architectures) = (release.code_name, release.architectures);
         let suite = |tree: &Path, name: &str| tree.join("dists").join(name);
-        let security = self.dir.join("tree/debian-security");
-        self.write_suite(workshop, &suite(&self.debian(), RELEASE), &index.main)?;
-        self.write_suite(workshop, &suite(&self.debian(), &format!("{RELEASE}-updates")), &BTreeMap::new())?;
-        self.write_suite(workshop, &suite(&security, &format!("{RELEASE}-security")), &index.security)?;
+        let security = suite(&self.dir.join("tree/debian-security"), &format!("{name}-security"));
+        let updates = suite(&self.debian(), &format!("{name}-updates"));
+        self.write_suite(workshop, &suite(&self.debian(), name), architectures, &index.main)?;
+        self.write_suite(workshop, &updates, architectures, &BTreeMap::new())?;
+        self.write_suite(workshop, &security, architectures, &index.security)?;
         // The template of `lxc-create` asks for this one, to find out whether a mirror has an architecture.
-        for arch in self.contents.architectures {
+        for arch in architectures {
             let probed = suite(&self.debian(), "testing").join(format!("main/binary-{arch}"));
             fs::create_dir_all(&probed)?;
             fs::write(probed.join("Release"), format!("Archive: testing\nArchitecture: {arch}\n"))?;
@@ -147,9 +161,9 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn write_suite(&self, workshop: &Host, dir: &Path, suite: &Suite) -> Result<()> {
+    fn write_suite(&self, workshop: &Host, dir: &Path, architectures: &[&str], suite: &Suite) -> Result<()> {
         let mut names = Vec::new();
-        for arch in self.contents.architectures {
+        for arch in architectures {
             let text = suite
                 .values()
                 .filter(|listed| listed.architectures.contains(*arch))
@@ -162,24 +176,24 @@ impl Maker<'_> {
         let seen = Path::new(TREE).join(&self.name).join(dir.strip_prefix(&self.dir)?);
         let seen = seen.display().to_string();
         workshop.shell(&format!("cd {seen}; for f in main/*/Packages; do gzip -nk $f; xz -k $f; done"))?;
-        fs::write(dir.join("Release"), self.release(dir, &names)?)?;
+        fs::write(dir.join("Release"), release_file(dir, architectures, &names)?)?;
         signature::sign(workshop, &seen)
     }
+}
 
-    fn release(&self, dir: &Path, names: &[String]) -> Result<String> {
-        let suite = dir.file_name().context("a suite without a name")?.to_string_lossy();
-        let architectures = self.contents.architectures.join(" ");
-        let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S UTC");
-        let mut text = format!(
-            "Origin: Debian\nLabel: Debian\nSuite: {suite}\nCodename: {suite}\nDate: {date}\n\
-             Architectures: {architectures}\nComponents: main\nSHA256:\n"
-        );
-        for name in names {
-            let bytes = fs::read(dir.join(name))?;
-            text += &format!(" {} {} {name}\n", hex(&bytes), bytes.len());
-        }
-        Ok(text)
+fn release_file(dir: &Path, architectures: &[&str], names: &[String]) -> Result<String> {
+    let suite = dir.file_name().context("a suite without a name")?.to_string_lossy();
+    let architectures = architectures.join(" ");
+    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S UTC");
+    let mut text = format!(
+        "Origin: Debian\nLabel: Debian\nSuite: {suite}\nCodename: {suite}\nDate: {date}\n\
+         Architectures: {architectures}\nComponents: main\nSHA256:\n"
+    );
+    for name in names {
+        let bytes = fs::read(dir.join(name))?;
+        text += &format!(" {} {} {name}\n", hex(&bytes), bytes.len());
     }
+    Ok(text)
 }
 
 fn md5(workshop: &Host, file: &str) -> Result<String> {
