@@ -45,7 +45,7 @@ impl Exit {
             Self::NothingSelected
         } else if error.is::<drover_state::Held>() {
             Self::Held
-        } else if error.is::<drover_engine::Unmet>() {
+        } else if error.is::<drover_engine::Unmet>() || error.is::<crate::command::NotRoot>() {
             Self::Unmet
         } else if error.is::<crate::command::InvalidPlan>() {
             Self::Invalid

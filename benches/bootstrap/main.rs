@@ -1,8 +1,11 @@
 //! `cargo bench --bench bootstrap`: one base system made by debootstrap, by mmdebstrap, and by Drover without native assist,
-//! with it, and for the host's own processor, side by side in one run; `-- s390x` for one architecture alone.
+//! with it, and for the host's own processor, side by side in one run; and what it costs to start a program then.
+//! `-- s390x` for one architecture alone.
 //!
 //! All of them install the same packages, from the same mirror on loopback. Drover has downloaded them before, and has the
 //! natives that help it: what those take is told by itself. Whole processes are timed, with all that they start.
+
+mod exec;
 
 use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
@@ -10,7 +13,8 @@ use throwaway::mirror::{FARM, Mirror};
 use throwaway::{Ground, Host, HostOptions};
 
 const PLAN: &str = "/run/bench/plan.ron";
-const ARCHITECTURES: [&str; 2] = ["arm64", "s390x"];
+/// With the names of their emulators.
+const ARCHITECTURES: [(&str, &str); 2] = [("arm64", "aarch64"), ("s390x", "s390x")];
 /// What the template of `lxc-create` asks debootstrap for.
 const PACKAGES: &str = "init,ifupdown,locales,ca-certificates,dialog,isc-dhcp-client,netbase,net-tools,iproute2,\
                         openssh-server,apt-transport-https";
@@ -59,7 +63,7 @@ fn compare() -> Result<()> {
     show("amd64   drover, native", &native, native.whole);
     println!("        natives of it for others {:27.1}", natives(&host)?);
     drop(host);
-    for arch in asked() {
+    for (arch, qemu) in asked() {
         let host = boot()?;
         show(&format!("{arch:7} debootstrap"), &by_debootstrap(&host, arch)?, native.whole);
         show(&format!("{arch:7} mmdebstrap"), &by_mmdebstrap(&host, arch)?, native.whole);
@@ -69,15 +73,16 @@ fn compare() -> Result<()> {
             native.whole,
         );
         show(&format!("{arch:7} drover with assist"), &by_drover(&host, arch, "")?, native.whole);
+        exec::compare(&host, arch, qemu)?;
     }
     Ok(())
 }
 
 /// The architectures that are named among the arguments; all if none is.
-fn asked() -> Vec<&'static str> {
+fn asked() -> Vec<(&'static str, &'static str)> {
     let words: Vec<_> = std::env::args().collect();
     let named: Vec<_> =
-        ARCHITECTURES.into_iter().filter(|arch| words.iter().any(|word| word == arch)).collect();
+        ARCHITECTURES.into_iter().filter(|(arch, _)| words.iter().any(|word| word == arch)).collect();
     if named.is_empty() { ARCHITECTURES.into() } else { named }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn again(source: &str) -> String {
 }
 
 /// The command that undoes what is meant by `target`, as one would type it after `drover`.
-pub(super) fn command(target: &Target) -> String {
+fn command(target: &Target, disregard_others: bool) -> String {
     let quoted = |word: &str| match word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:*".contains(c)) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
@@ -30,13 +30,17 @@ pub(super) fn command(target: &Target) -> String {
     let plan = quoted(&target.plan.display().to_string());
     let names = target.only.iter().map(|name| format!(" --container {}", quoted(name)));
     let values = target.set.iter().map(|value| format!(" --set {}", quoted(value)));
-    names.chain(values).fold(format!("{DESTROY}{plan}"), |command, option| command + &option)
+    let others = disregard_others.then(|| " --disregard-others".to_owned());
+    names.chain(values).chain(others).fold(format!("{DESTROY}{plan}"), |command, option| command + &option)
 }
 
 /// Undoes what was made of a plan.
 pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     let plan = load(&options.plan, &options.set)?;
     let selected = selection(&plan, options)?;
+    if !options.dry_run {
+        super::require_root()?;
+    }
     let Some(state) = existing_state_dir(state)? else { return told(&[], options) };
     let lock = Lock::acquire(&state)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
@@ -48,14 +52,14 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
     let target = target(options);
     let mut how = run::options(&plan.name, &target, &pace, interrupt.clone());
-    how.source = command(&target);
+    how.source = command(&target, options.disregard_others);
     let work = Work { graph: &plan.graph, selected: &selected, state: &state, options: &how };
     let takebacks = drover_engine::takebacks(&work, &journal);
     let told = told(&takebacks, options)?;
     if options.dry_run || !does_something(&takebacks) || !agreed(options.yes)? {
         return Ok(told);
     }
-    super::resume::remember(&state, &target, true)?;
+    super::resume::remember(&state, &target, Some(&how.source))?;
     let begun = Instant::now();
     let signal = run::listen(&interrupt)?;
     let (report, kept) = drover_engine::undo(&work, &mut journal, display::observer().as_mut())?;

@@ -33,6 +33,24 @@ impl std::fmt::Display for InvalidPlan {
 
 impl std::error::Error for InvalidPlan {}
 
+/// Not root, who alone may change the host.
+#[derive(Debug)]
+pub(crate) struct NotRoot;
+
+impl std::fmt::Display for NotRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "drover: only root may change the host: run it again with `sudo`; what it would do, `drover plan` shows anybody",
+        )
+    }
+}
+
+impl std::error::Error for NotRoot {}
+
+fn require_root() -> Result<()> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(NotRoot.into()) }
+}
+
 /// Runs the command that the arguments name.
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     let state = args.state.as_deref();

@@ -5,7 +5,7 @@
 
 use crate::args::{Pace, Target};
 use crate::exit::Exit;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use drover_state::StateDir;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,12 @@ pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
     let Request { destroy, target } =
         serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
     let plan = target.plan.display();
-    ensure!(
-        !destroy,
-        "what was asked for last is to undo {plan}: go on with `drover {}`, or build it again with `drover run {plan}`",
-        super::destroy::command(&target)
-    );
+    if let Some(destroy) = destroy {
+        bail!(
+            "what was asked for last is to undo {plan}: go on with `drover {destroy}`, or build it again with `drover \
+             run {plan}`"
+        );
+    }
     eprintln!("drover: resuming {}", target.plan.display());
     super::run::run(state, &target, pace)
 }
@@ -36,15 +37,17 @@ pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
 /// What was asked for.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Request {
-    /// To undo it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    destroy: bool,
+    /// The command, if it is to undo it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    destroy: Option<String>,
     #[serde(flatten)]
     target: Target,
 }
 
-/// Keeps what is asked for, so that it can be asked for again from any directory: to run it, or to undo it.
-pub(crate) fn remember(directory: &StateDir, target: &Target, destroy: bool) -> Result<()> {
+/// Keeps what is asked for, so that it can be asked for again from any directory: to run it, or, by that command, to
+/// undo it.
+pub(crate) fn remember(directory: &StateDir, target: &Target, destroy: Option<&str>) -> Result<()> {
+    let destroy = destroy.map(str::to_owned);
     let plan = std::path::absolute(&target.plan)?;
     let text = serde_json::to_string_pretty(&Request { destroy, target: Target { plan, ..target.clone() } })?;
     drover_engine::HostFile::new(file(directory)).mode(0o600).write(&text)

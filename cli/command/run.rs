@@ -26,9 +26,10 @@ const MIRROR: u32 = 2;
 pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace) -> Result<Exit> {
     let begun = Instant::now();
     let planned = Planned::load(target)?;
+    super::require_root()?;
     let state = state_dir(state)?;
     let lock = Lock::acquire(&state)?;
-    super::resume::remember(&state, target, false)?;
+    super::resume::remember(&state, target, None)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
     notes.iter().for_each(|note| eprintln!("drover: {note}"));
     let interrupt = Interrupt::default();

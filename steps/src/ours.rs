@@ -207,14 +207,18 @@ fn directories(cx: &Cx) -> Result<Vec<PathBuf>> {
     serde_json::from_str(&text).context("what is remembered of directories")
 }
 
-/// Removes a directory if it is empty; else says what is in it.
+/// Removes a directory if it is empty; else says what is in it. That it is gone already is fine.
 ///
 /// # Errors
 /// When it cannot be read or removed.
 pub fn remove_empty(path: &Path) -> Result<Option<String>> {
     let shown = path.display();
     let mut names = Vec::new();
-    for entry in path.read_dir().with_context(|| format!("read `{shown}`"))? {
+    let entries = match path.read_dir() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        entries => entries.with_context(|| format!("read `{shown}`"))?,
+    };
+    for entry in entries {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     names.sort_unstable();

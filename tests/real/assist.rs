@@ -2,31 +2,29 @@
 
 use crate::Test;
 use crate::assist_cases;
-use crate::farm::{drover, events, left_nothing};
+use crate::farm::{PAIR, drover, events, left_nothing, outcomes, start};
 use crate::kill::{Moment, kill_at_each};
 use crate::same::{ANYWAY, base, is_same};
 use crate::site::Site;
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
-use throwaway::{Host, HostOptions};
+use throwaway::{Fault, Host, HostOptions};
 
 pub(crate) const TESTS: &[Test] = &[
     ("assisted_systems_are_the_same", same),
     ("programs_notice_nothing_of_assist", noticed),
     ("others_programs_run_on_when_it_is_killed", others),
+    ("without_natives_the_emulator_does_it_alone", alone),
+    ("when_natives_fail_the_emulator_has_the_last_word", last_word),
 ];
 
 /// Not for every day: `make identity`.
-pub(crate) const IDENTITY: &[Test] = &[
-    ("identity_arm64", |site| identity(site, "bookworm", "arm64")),
-    ("identity_armel", |site| identity(site, "bookworm", "armel")),
-    ("identity_armhf", |site| identity(site, "bookworm", "armhf")),
-    ("identity_mips64el", |site| identity(site, "bookworm", "mips64el")),
-    ("identity_mipsel", |site| identity(site, "bookworm", "mipsel")),
-    ("identity_ppc64el", |site| identity(site, "bookworm", "ppc64el")),
-    ("identity_s390x", |site| identity(site, "bookworm", "s390x")),
-    ("identity_bullseye_arm64", |site| identity(site, "bullseye", "arm64")),
-    ("identity_bullseye_armhf", |site| identity(site, "bullseye", "armhf")),
+pub(crate) const IDENTITY: &[Test] = &[("identity_of_every_architecture", identity)];
+
+/// The base systems that are made with assist and without: all that is emulated on amd64 and that Debian's mirrors have.
+const IDENTICAL: [(&str, &[&str]); 2] = [
+    ("bookworm", &["arm64", "armel", "armhf", "mips64el", "mipsel", "ppc64el", "s390x"]),
+    ("bullseye", &["arm64", "armhf"]),
 ];
 
 /// A plan, and hosts in which all is ready for what is assisted in it.
@@ -126,16 +124,71 @@ pub(crate) fn remark(host: &Host, node: &str) -> Result<String> {
     Ok(said.join("; "))
 }
 
-/// One base system with assist, and without.
-fn identity(site: &Site, release: &str, arch: &str) -> Result<()> {
+/// All base systems with assist, and without; each release has natives of its own.
+fn identity(site: &Site) -> Result<()> {
     let (plain, assisted) = (EVERY.host(site, "plain")?, EVERY.host(site, "assisted")?);
-    let chain = format!("bootstrap/debian-{release}-{arch}");
-    run(&assisted, &[EVERY.plan, "--until", &format!("{chain}/seal")])?;
-    run(&plain, &[EVERY.plan, "--until", &format!("{chain}/seal"), "--no-assist"])?;
-    let said = remark(&assisted, &format!("{chain}/configure"))?;
-    ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
-    println!("    {release} {arch}: {said}");
-    is_same((&plain, &base(release, arch)), (&assisted, &base(release, arch)), ANYWAY)
+    run(&assisted, &[EVERY.plan])?;
+    let mut wrong = Vec::new();
+    for (release, arch) in identical() {
+        let said = remark(&assisted, &format!("bootstrap/debian-{release}-{arch}/configure"))?;
+        println!("    {release} {arch}: {said}");
+        if !said.starts_with("assisted by ") || said.contains("again under plain qemu") {
+            wrong.push(format!("{release} {arch} was not assisted: {said}"));
+        }
+    }
+    run(&plain, &[EVERY.plan, "--no-assist"])?;
+    for (release, arch) in identical() {
+        let base = base(release, arch);
+        wrong.extend(is_same((&plain, &base), (&assisted, &base), ANYWAY).err().map(|it| format!("{it:#}")));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn identical() -> impl Iterator<Item = (&'static str, &'static str)> {
+    IDENTICAL.iter().flat_map(|(release, architectures)| architectures.iter().map(|arch| (*release, *arch)))
+}
+
+/// A release whose mirror has nothing for the host's processor is made all the same, and it is said why that takes so long.
+fn alone(site: &Site) -> Result<()> {
+    const PLAN: &str = "Plan(name: \"alone\", host: [HostPackages, Binfmt], each: [Bootstrap],
+        containers: [(name: \"alone-{arch}\", distribution: Debian, release: \"bullseye\", arch: arm64)])";
+    const CONFIGURE: &str = "bootstrap/debian-bullseye-arm64/configure";
+    let host = site.built("alone")?;
+    host.write("/root/alone.ron", PLAN)?;
+    host.break_mirror(Fault::Missing, 1000, "dists/bullseye/main/binary-amd64")?;
+    let mut ran = start(&host, &["run", "/root/alone.ron"])?;
+    let deadline = Instant::now() + Duration::from_secs(300);
+    let said = loop {
+        ensure!(Instant::now() < deadline && ran.is_running()?, "it ended before: {:?}", outcomes(&host)?);
+        match remark(&host, CONFIGURE) {
+            Ok(said) => break said,
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    };
+    println!("    {CONFIGURE}: {said}");
+    ensure!(said == "under plain qemu: there are no natives of debian-bullseye-amd64", "it says {said}");
+    // What is emulated takes minutes, and is tried elsewhere.
+    host.shell("kill -INT $(pgrep -xo drover); sleep 1; kill -INT $(pgrep -xo drover)")?;
+    ran.wait()?.exits(130)?;
+    left_nothing(&host)
+}
+
+/// Natives that do not work cost time, and nothing else.
+fn last_word(site: &Site) -> Result<()> {
+    const STEP: &str = "jenkins-debian12-arm64/guest-packages";
+    const ROOTFS: &str = "/srv/libvirt/rootfs/jenkins-debian12-arm64/rootfs";
+    let host = site.built("last-word")?;
+    host.shell("cp /bin/false /var/lib/drover/cache/assist/debian-bookworm-amd64/programs/usr/bin/dpkg-deb")?;
+    let make = "each.GuestPackages=[\"make\"]";
+    drover(&host, &["run", PAIR, "--only", "host/*", "--only", STEP, "--set", make])?.ok()?;
+    let said = remark(&host, STEP)?;
+    println!("    {STEP}: {}", said.lines().next().unwrap_or_default());
+    ensure!(said.starts_with("assisted by "), "it says {said}");
+    ensure!(said.contains("failed with native programs, so again under plain qemu: "), "it says {said}");
+    ensure!(host.shell(&format!("chroot {ROOTFS} make --version"))?.contains("aarch64"), "make does not run");
+    host.shell(&format!("chroot {ROOTFS} dpkg --audit"))?;
+    left_nothing(&host)
 }
 
 /// Where a system that has nothing to do with drover is.

@@ -29,7 +29,7 @@ fn refused(site: &Site) -> Result<()> {
     };
     let unmet = nobody(&["run", PAIR])?.exits(7)?;
     ensure!(unmet.stderr.contains("root"), "it does not say what is missing:\n{}", unmet.stderr);
-    let planned = nobody(&["plan", PAIR])?.exits(7)?;
+    let planned = nobody(&["plan", PAIR, "--detailed-exitcode"])?.exits(2)?;
     ensure!(
         planned.stdout.contains("+ host/storage: "),
         "without root, nothing is planned:\n{}",

@@ -22,7 +22,6 @@
 //! qemu-aarch64`, and so on.
 
 use super::emulation::Emulation;
-use super::privilege;
 use crate::architecture::Architecture;
 use crate::farm::Farm;
 use crate::resource::{BINFMT, PACKAGES};
@@ -65,7 +64,6 @@ impl FarmStep<Farm> for Binfmt {
     }
 
     fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        privilege::require_root()?;
         if !needs_emulation(at) || kernel_has_it()? {
             return Ok(());
         }

@@ -21,7 +21,7 @@
 //! **To take it back** `drover destroy`; or remove the three lines, and the hosts file if it is empty; then restart lxc-net.
 
 use super::bridge::{DEFAULTS, DEFAULTS_LOCK};
-use super::{lines, privilege};
+use super::lines;
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
@@ -62,10 +62,6 @@ impl FarmStep<Farm> for BridgeDns {
 
     fn claims(&self, _at: &Farm) -> Vec<Claim> {
         vec![Claim::lock(DEFAULTS_LOCK)]
-    }
-
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()
     }
 
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {

@@ -36,7 +36,7 @@
 
 use super::accounts::{self, HostAccount, HostGroup};
 use super::home_dataset::HomeDataset;
-use super::{privilege, zfs};
+use super::zfs;
 use crate::farm::{Account, Farm};
 use crate::ours;
 use crate::resource::{ACCOUNT, PACKAGES};
@@ -93,7 +93,6 @@ impl FarmStep<Farm> for BuildHome {
     }
 
     fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()?;
         for key in [&self.user, &self.uid.to_string()] {
             self.accept_account(accounts::account(cx, key)?)?;
         }

@@ -16,7 +16,7 @@
 //!
 //! **To take it back** `drover destroy`, or remove the line and the two files. A key that was there before stays.
 
-use super::{privilege, program};
+use super::program;
 use crate::farm::{Account, Farm};
 use crate::ours;
 use crate::resource::{ACCOUNT, HOME, KEY, PACKAGES};
@@ -65,7 +65,6 @@ impl FarmStep<Farm> for BuildKey {
     }
 
     fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        privilege::require_root()?;
         let there = Rootfs::find(&at.account.home)?.map(|home| home.entry(PRIVATE)).transpose()?.flatten();
         if there.is_none() || program::find("ssh-keygen").is_none() {
             return Ok(());

@@ -26,7 +26,6 @@
 //!
 //! **To take it back** `drover destroy`, or say the opposite.
 
-use super::privilege;
 use crate::domain::{self, Lookup, Validation};
 use crate::farm::Farm;
 use crate::resource::{DOMAIN, DOMAIN_EDIT, LIBVIRT};
@@ -187,10 +186,6 @@ impl FarmStep<Farm> for EditDomains {
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {
         vec![Need::IfAny(Resource::new(LIBVIRT, domain::URI)), Need::After(DOMAIN), Need::After(DOMAIN_EDIT)]
-    }
-
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()
     }
 
     fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {

@@ -2,7 +2,7 @@
 
 use super::binfmt::REGISTRATIONS;
 use super::elf;
-use super::{privilege, program};
+use super::program;
 use crate::architecture::Architecture;
 use crate::farm::Farm;
 use crate::resource::{BINFMT, EMULATION, PACKAGES};
@@ -74,10 +74,6 @@ impl FarmStep<Farm> for Emulation {
 
     fn timeout(&self, _at: &Farm) -> Duration {
         Duration::from_secs(60)
-    }
-
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()
     }
 
     fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {

@@ -22,7 +22,7 @@
 
 use super::cgroups::{self, UNIFIED};
 use super::process::Process;
-use super::{privilege, program};
+use super::program;
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{LIBVIRT, PACKAGES};
@@ -65,7 +65,6 @@ impl FarmStep<Farm> for LibvirtLxc {
     }
 
     fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()?;
         cgroups::require_any()
     }
 

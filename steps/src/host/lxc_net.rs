@@ -6,7 +6,7 @@
 use super::bridge::{DEFAULTS, own_address};
 use super::bridge_dns::DNSMASQ;
 use super::process::Process;
-use super::{privilege, program};
+use super::program;
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{BRIDGE, LXC_NET_INPUT, PACKAGES};
@@ -52,10 +52,6 @@ impl FarmStep<Farm> for LxcNet {
 
     fn timeout(&self, _at: &Farm) -> Duration {
         Duration::from_secs(120)
-    }
-
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()
     }
 
     fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {

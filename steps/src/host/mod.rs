@@ -23,7 +23,6 @@ mod lines;
 mod lxc_net;
 mod memory;
 mod policy;
-mod privilege;
 mod process;
 mod program;
 mod relocate_cache;

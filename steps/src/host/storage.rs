@@ -44,9 +44,9 @@ mod btrfs;
 mod lvm;
 
 use super::fstab::{Mount, ensure_plain};
+use super::program;
 use super::volume::Volume;
 use super::zfs::{self, Dataset};
-use super::{privilege, program};
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{PACKAGES, STORAGE};
@@ -156,7 +156,6 @@ impl FarmStep<Farm> for Storage {
     }
 
     fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        privilege::require_root()?;
         for directory in directories(at) {
             let free = directory.is_dir() || directory.symlink_metadata().is_err();
             ensure!(free, "`{}` is there and is no directory: move it out of the way", directory.display());

@@ -25,7 +25,7 @@
 //! **To take it back** `drover destroy`; or `umount PATH`, and remove the line. What is in it is lost.
 
 use super::fstab::{Mount, ensure_plain};
-use super::{memory, privilege};
+use super::memory;
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{ACCOUNT, HOME};
@@ -110,7 +110,6 @@ impl FarmStep<Farm> for TmpfsWorkspace {
     }
 
     fn precondition(&self, _cx: &Cx, at: &Farm) -> Result<()> {
-        privilege::require_root()?;
         ensure_fits(self.size, memory::total()?)?;
         self.mount(at).ensure_ours()?;
         self.mount(at).ensure_hides_nothing()

@@ -22,7 +22,7 @@
 //!
 //! **To take it back** `drover destroy`, or remove the link.
 
-use super::{privilege, program};
+use super::program;
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{PACKAGES, TOOL_ALIAS};
@@ -101,10 +101,6 @@ impl FarmStep<Farm> for ToolAlias {
 
     fn provides(&self, _at: &Farm) -> Vec<Resource> {
         vec![Resource::new(TOOL_ALIAS, &self.name)]
-    }
-
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()
     }
 
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {

@@ -22,7 +22,7 @@
 //! **To take it back** `drover destroy`, or remove the two lines.
 
 use super::accounts::{self, HostAccount};
-use super::{lines, privilege};
+use super::lines;
 use crate::farm::Farm;
 use crate::ours;
 use crate::step::FarmStep;
@@ -52,7 +52,6 @@ impl FarmStep<Farm> for VirshDefaultUri {
     }
 
     fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
-        privilege::require_root()?;
         let home = self.owner(cx)?.home;
         ensure!(home.is_dir(), "the home `{}` of `{}` does not exist", home.display(), self.account);
         Ok(())

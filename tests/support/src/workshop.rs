@@ -115,7 +115,8 @@ impl Workshop {
         Ok(options.iter().fold("apt-get".to_owned(), |line, option| format!("{line} -o '{option}'")))
     }
 
-    /// The host's own sources of Debian, one line each, for another release maybe.
+    /// The host's own sources of Debian, one line each; of another release, that release alone: what comes after it may be
+    /// on no mirror any more.
     fn sources(&self, release: &str) -> Result<String> {
         let files = self
             .host
@@ -127,6 +128,7 @@ impl Workshop {
         lines.extend(Stanza::all(&stanzas).flat_map(|stanza| deb822_sources(&stanza)));
         ensure!(!lines.is_empty(), "apt's sources name no mirror of Debian {RELEASE}");
         let lines = lines.iter().filter_map(|line| line.rsplit_once(RELEASE));
+        let lines = lines.filter(|(_, part)| release == RELEASE || part.is_empty());
         Ok(lines.fold(String::new(), |text, (uri, part)| format!("{text}deb {uri}{release}{part} main\n")))
     }
 
