@@ -12,6 +12,7 @@ mod event;
 mod event_file;
 mod failure;
 mod high;
+mod image;
 mod journal;
 mod lock;
 mod node;

@@ -84,6 +84,7 @@ fn all(site: &Site) -> Result<()> {
         }
         run.wait()?;
     }
+    killed_while_packages_go(&host)?;
     let resumed = drover(&host, &["resume"])?.exits(1)?;
     ensure!(resumed.stderr.contains("drover destroy"), "{}", resumed.stderr);
     let last = drover(&host, &["destroy", PAIR, "--yes"])?.ok()?;
@@ -119,6 +120,21 @@ fn all(site: &Site) -> Result<()> {
     ensure!(packages.is_empty(), "these packages came or went: {packages:?}");
     ensure!(!host.shell("ip -o link")?.contains("lxcbr0"), "the bridge is still there");
     Ok(())
+}
+
+/// Kills it when the first packages are removed and only their configuration is left of them, if that is still to come.
+fn killed_while_packages_go(host: &Host) -> Result<()> {
+    let mut run = start(host, &["destroy", PAIR, "--yes"])?;
+    while run.is_running()? {
+        let half =
+            host.shell("dpkg-query --show --showformat '${db:Status-Abbrev}\n' | grep -c ^rc || true")?;
+        if half.trim() != "0" {
+            println!("    killed with {} packages half gone", half.trim());
+            host.shell("kill -9 $(pgrep -xo drover) || true")?;
+            break;
+        }
+    }
+    run.wait().map(drop)
 }
 
 /// What only a farm brings; the rest of what is left is what purged packages, and upgrades that they asked for, leave.

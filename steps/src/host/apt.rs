@@ -86,13 +86,16 @@ impl<'a> Apt<'a> {
             return Ok(());
         }
         self.cx.note("an installation was interrupted: what it left is configured first");
-        let options = ["--force-confdef", "--force-confold", "--configure", "-a"];
-        let configured = self.cx.run(&self.quiet("dpkg").args(options));
+        let configured = self.cx.run(&self.configure_all());
         if configured.is_ok() && self.half_unpacked()?.is_empty() {
             return Ok(());
         }
         self.cx.note("dpkg cannot do that alone: apt is asked to mend it");
         self.mend()
+    }
+
+    fn configure_all(&self) -> Cmd {
+        self.quiet("dpkg").args(["--force-confdef", "--force-confold", "--configure", "-a"])
     }
 
     /// Brings what packages lack that an installation was about to bring, then unpacks anew what was being unpacked: apt
@@ -119,13 +122,21 @@ impl<'a> Apt<'a> {
     pub(super) fn purge(cx: &'a Cx, packages: &BTreeSet<String>) -> Result<()> {
         apt_lock::wait(cx)?;
         let plain = Self { cx, jail: Jail::host() };
+        if has_journal()? {
+            // Of a purge that was killed.
+            cx.run(&plain.configure_all())?;
+        }
         // What they are there for is gone: as far as apt is concerned, only others can need them now.
         cx.run(&plain.quiet("apt-mark").arg("auto").args(packages))?;
         let weak = ["APT::AutoRemove::RecommendsImportant=false", "APT::AutoRemove::SuggestsImportant=false"];
         let simulate = plain.apt_get(&["--simulate", "autoremove"]).args(["-o", weak[0], "-o", weak[1]]);
         let idle = cx.read(&simulate)?;
         let idle: BTreeSet<&str> = idle.lines().filter_map(removed_package).collect();
-        let half: Vec<&str> = packages.iter().map(String::as_str).filter(|it| idle.contains(it)).collect();
+        let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+        // A purge that was killed leaves some of which only the configuration is there: those serve nobody.
+        let whole = installed(cx, &names)?;
+        let half: Vec<&str> =
+            names.into_iter().filter(|name| idle.contains(name) || !whole.contains(*name)).collect();
         if half.is_empty() {
             return Ok(());
         }

@@ -277,9 +277,7 @@ impl Storage {
                 return Ok(left);
             }
         }
-        let mut entries =
-            fs::read_dir(&mount.path).with_context(|| format!("read {}", mount.path.display()))?;
-        if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")) {
+        if is_used(&mount.path)? {
             return Ok(Some(format!("{} stays, with what is in it", mount.path.display())));
         }
         mount.unmount(cx)?;
@@ -297,6 +295,16 @@ impl Storage {
             Backing::Directory(_) | Backing::Zfs { .. } => Ok(()),
         }
     }
+}
+
+/// Whether there is anything in a file system but what it was made with. Nothing of it is open afterwards.
+fn is_used(root: &Path) -> Result<bool> {
+    let read = || {
+        let names = fs::read_dir(root)?.map(|entry| Ok(entry?.file_name()));
+        names.collect::<std::io::Result<Vec<_>>>()
+    };
+    let names = read().with_context(|| format!("read {}", root.display()))?;
+    Ok(names.iter().any(|name| name != "lost+found"))
 }
 
 /// The bytes that the farm takes where nothing of it is yet.
