@@ -63,7 +63,16 @@ impl Workshop {
     /// Fetches an order. Returns all packages of the indexes that are in its cache; some are in two indexes.
     pub(crate) fn fetch(&self, order: &Order) -> Result<Vec<Fetched>> {
         let apt = self.apt(order)?;
-        self.host.shell(&format!("{apt} -q update"))?;
+        let update = || self.host.shell(&format!("{apt} -q update"));
+        self.name_sources(order, order.release == RELEASE)?;
+        if let Err(error) = update() {
+            // What the mirror has of them may be out of step for one architecture and not for others.
+            let why = error.to_string();
+            let why = why.lines().find(|line| line.starts_with("E: ")).unwrap_or("for no reason");
+            println!("    {} without updates, which cannot be had: {why}", order.name);
+            self.name_sources(order, false)?;
+            update()?;
+        }
         let install = format!("{apt} -qy --download-only install {}", quoted(order.packages));
         let output = self.host.shell(&install)?;
         for line in output.lines().filter(|line| line.starts_with("Need to get")) {
@@ -89,7 +98,6 @@ impl Workshop {
         fs::create_dir_all(here.join("state/lists/partial"))?;
         fs::create_dir_all(here.join("cache/archives/partial"))?;
         fs::create_dir_all(here.join("parts"))?;
-        fs::write(here.join("sources.list"), self.sources(order.release)?)?;
         let status = if order.for_this_machine {
             Path::new("/var/lib/dpkg/status").into()
         } else {
@@ -115,9 +123,9 @@ impl Workshop {
         Ok(options.iter().fold("apt-get".to_owned(), |line, option| format!("{line} -o '{option}'")))
     }
 
-    /// The host's own sources of Debian, one line each; of another release, that release alone: what comes after it may be
-    /// on no mirror any more.
-    fn sources(&self, release: &str) -> Result<String> {
+    /// Writes the host's own sources of Debian for an order, with what came after the release or without: of another
+    /// release than the host's, that may be on no mirror any more.
+    fn name_sources(&self, order: &Order, with_updates: bool) -> Result<()> {
         let files = self
             .host
             .shell("cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true")?;
@@ -128,8 +136,12 @@ impl Workshop {
         lines.extend(Stanza::all(&stanzas).flat_map(|stanza| deb822_sources(&stanza)));
         ensure!(!lines.is_empty(), "apt's sources name no mirror of Debian {RELEASE}");
         let lines = lines.iter().filter_map(|line| line.rsplit_once(RELEASE));
-        let lines = lines.filter(|(_, part)| release == RELEASE || part.is_empty());
-        Ok(lines.fold(String::new(), |text, (uri, part)| format!("{text}deb {uri}{release}{part} main\n")))
+        let lines = lines.filter(|(_, part)| with_updates || part.is_empty());
+        let text = lines.fold(String::new(), |text, (uri, part)| {
+            format!("{text}deb {uri}{}{part} main\n", order.release)
+        });
+        fs::write(self.cache.join(order.name).join("sources.list"), text)
+            .context("apt's sources cannot be written")
     }
 
     fn fetched(&self, order: &Order) -> Result<Vec<Fetched>> {
