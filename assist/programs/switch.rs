@@ -13,7 +13,7 @@ mod sys;
 
 use core::ffi::CStr;
 use place::{EMULATOR, NATIVES, UNLESS};
-use sys::{HERE, O_CLOEXEC, Stack, call, execve, fail, openat, strings};
+use sys::{HERE, O_CLOEXEC, Stack, call, execve, fail, number, openat, strings};
 
 /// Names libraries of the guest that all its programs are to be started with, natives too.
 const PRELOAD: &[u8] = b"/etc/ld.so.preload\0";
@@ -76,7 +76,7 @@ unsafe fn close_at_exec(stack: &Stack) {
         let mut pair: *const usize = at.add(1).cast();
         while *pair != 0 {
             if *pair == AT_EXECFD {
-                call(72, [*pair.add(1), F_SETFD, 1, 0, 0]);
+                call(number::FCNTL, [*pair.add(1), F_SETFD, 1, 0, 0]);
             }
             pair = pair.add(2);
         }
@@ -155,8 +155,9 @@ fn real_path(path: &CStr, buffer: &mut [u8]) -> Option<usize> {
     // SAFETY: the name of the link ends, and the buffer is as long as told.
     let length = unsafe {
         let room = buffer.len() - 1;
-        let length = call(89, [link.as_ptr() as usize, buffer.as_mut_ptr() as usize, room, 0, 0]);
-        call(3, [file.unsigned_abs(), 0, 0, 0, 0]);
+        let length =
+            call(number::READLINK, [link.as_ptr() as usize, buffer.as_mut_ptr() as usize, room, 0, 0]);
+        call(number::CLOSE, [file.unsigned_abs(), 0, 0, 0, 0]);
         usize::try_from(length).ok().filter(|&length| length < room)?
     };
     buffer[length] = 0;
@@ -178,7 +179,7 @@ fn write_number(number: usize, digits: &mut [u8]) -> Option<()> {
 fn exists(path: &[u8]) -> Option<bool> {
     let path = CStr::from_bytes_until_nul(path).ok()?;
     // SAFETY: the string ends.
-    Some(unsafe { call(269, [HERE as usize, path.as_ptr() as usize, 0, 0, 0]) } == 0)
+    Some(unsafe { call(number::FACCESSAT, [HERE as usize, path.as_ptr() as usize, 0, 0, 0]) } == 0)
 }
 
 /// Whether the file's mode has one of the bits by which a program gets another's rights.
@@ -188,6 +189,7 @@ fn is_set_id(path: &[u8]) -> Option<bool> {
     let path = CStr::from_bytes_until_nul(path).ok()?;
     let mut found = [0u32; 36];
     // SAFETY: the string ends, and `struct stat` is 144 bytes long.
-    let answer = unsafe { call(4, [path.as_ptr() as usize, found.as_mut_ptr() as usize, 0, 0, 0]) };
+    let answer =
+        unsafe { call(number::STAT, [path.as_ptr() as usize, found.as_mut_ptr() as usize, 0, 0, 0]) };
     (answer == 0).then_some(found[MODE] & 0o6000 != 0)
 }

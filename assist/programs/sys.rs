@@ -21,6 +21,26 @@ global_asm!(
 /// A vector of C strings that ends with a null pointer, as `execve` takes it.
 pub(crate) type Vector = *mut *const u8;
 
+/// The numbers of system calls, as the kernel's `arch/x86/entry/syscalls/syscall_64.tbl` has them.
+#[allow(dead_code, reason = "not each program makes all of them")]
+pub(crate) mod number {
+    pub(crate) const READ: usize = 0;
+    pub(crate) const WRITE: usize = 1;
+    pub(crate) const CLOSE: usize = 3;
+    pub(crate) const STAT: usize = 4;
+    pub(crate) const FORK: usize = 57;
+    pub(crate) const EXECVE: usize = 59;
+    pub(crate) const WAIT4: usize = 61;
+    pub(crate) const FCNTL: usize = 72;
+    pub(crate) const READLINK: usize = 89;
+    pub(crate) const MOUNT: usize = 165;
+    pub(crate) const EXIT_GROUP: usize = 231;
+    pub(crate) const OPENAT: usize = 257;
+    pub(crate) const FACCESSAT: usize = 269;
+    pub(crate) const UNSHARE: usize = 272;
+    pub(crate) const PIPE2: usize = 293;
+}
+
 /// A system call; what the kernel answers, an error as its negative number.
 pub(crate) unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
     let answer;
@@ -81,13 +101,13 @@ pub(crate) unsafe fn strings<'a>(vector: Vector) -> impl Iterator<Item = &'a CSt
 /// Runs another program in place of this one; comes back only with an error.
 pub(crate) fn execve(path: &CStr, arguments: Vector, environment: Vector) -> isize {
     // SAFETY: both are vectors as the kernel left them, or with strings of this program.
-    unsafe { call(59, [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0]) }
+    unsafe { call(number::EXECVE, [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0]) }
 }
 
 /// Opens a file below a directory, or below the working one.
 pub(crate) fn openat(directory: isize, path: &CStr, flags: usize) -> isize {
     // SAFETY: the string ends.
-    unsafe { call(257, [directory as usize, path.as_ptr() as usize, flags, 0, 0]) }
+    unsafe { call(number::OPENAT, [directory as usize, path.as_ptr() as usize, flags, 0, 0]) }
 }
 
 /// The working directory, for [`openat`].
@@ -101,14 +121,14 @@ pub(crate) const O_CLOEXEC: usize = 0o2000000;
 /// Writes bytes to a file in one go.
 pub(crate) fn write(file: isize, bytes: &[u8]) -> isize {
     // SAFETY: the bytes are there.
-    unsafe { call(1, [file as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0]) }
+    unsafe { call(number::WRITE, [file as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0]) }
 }
 
 /// Ends the program.
 pub(crate) fn exit(status: usize) -> ! {
     loop {
         // SAFETY: nothing of this program is used any more.
-        unsafe { call(231, [status, 0, 0, 0, 0]) };
+        unsafe { call(number::EXIT_GROUP, [status, 0, 0, 0, 0]) };
     }
 }
 

@@ -18,6 +18,7 @@ mod host_steps;
 mod kill;
 mod killed;
 mod like_debootstrap;
+mod nut;
 mod outside;
 mod pair;
 mod releases;
@@ -77,7 +78,8 @@ fn main() -> ExitCode {
     .concat()
     .into_iter()
     .map(|test| trial(&test, &site).with_ignored_flag(ignored));
-    let seldom = assist::IDENTITY.iter().map(|test| trial(test, &site).with_ignored_flag(true));
+    let seldom =
+        assist::IDENTITY.iter().chain(nut::TESTS).map(|test| trial(test, &site).with_ignored_flag(true));
     let trials = trials.chain(seldom).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

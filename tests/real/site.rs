@@ -45,7 +45,8 @@ impl Site {
         Ok(Self::options_with(&Mirror::prepare(&self.ground, &EVERY)?))
     }
 
-    fn options_with(mirror: &Mirror) -> HostOptions {
+    /// The same with that mirror.
+    pub(crate) fn options_with(mirror: &Mirror) -> HostOptions {
         let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/plans");
         HostOptions::new()
             .installing_from(mirror)

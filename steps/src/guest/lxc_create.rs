@@ -54,10 +54,10 @@
 use crate::assist::Client;
 use crate::container::Container;
 use crate::dpkg::Status;
-use crate::farm::Farm;
 use crate::guest::emulate::Guest;
 use crate::guest::half_made;
 use crate::guest::stand_ins::{assisted_chroot, cheap_rsync, polite_wget};
+use crate::guest::template::{Others, TEMPLATES, Template};
 use crate::mirror::Mirror;
 use crate::release::Distribution;
 use crate::step::FarmStep;
@@ -79,17 +79,6 @@ const TOOLS: [(&str, &str); 8] = [
     ("flock", "util-linux"),
     ("lscpu", "util-linux"),
 ];
-
-/// What other templates need that the step `HostPackages` does not install, by the package that holds it.
-const MORE_TOOLS: &[(&str, &[(&str, &str)])] = &[
-    ("centos", &[("yum", "dnf"), ("rpm", "rpm")]),
-    ("fedora", &[("curl", "curl"), ("rpm", "rpm")]),
-    ("archlinux", &[("pacman", "pacman-package-manager"), ("pacstrap", "arch-install-scripts")]),
-    ("opensuse", &[("zypper", "zypper")]),
-];
-
-/// Where LXC keeps its templates.
-const TEMPLATES: &str = "/usr/share/lxc/templates";
 
 /// Remembered if the container was made here.
 const MADE: &str = "made";
@@ -165,95 +154,10 @@ fn keep(cx: &Cx, at: &Container) -> Result<()> {
     Ok(())
 }
 
-/// The names of the templates that are there; empty while LXC is not installed.
-fn templates() -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(TEMPLATES) else { return Vec::new() };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names: Vec<_> = names.filter_map(|name| Some(name.strip_prefix("lxc-")?.to_owned())).collect();
-    names.sort();
-    names
-}
-
-/// The plan's other steps, which may install what a template needs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Others {
-    ToCome,
-    Done,
-}
-
 impl LxcCreate {
-    /// The template's name; empty if the plan does not say, which `shape` refuses.
-    fn template(&self, at: &Container) -> String {
-        self.template.clone().or_else(|| at.base.release.template()).unwrap_or_default()
-    }
-
-    /// Whether it is the template of the distribution, which is told the release and the architecture.
-    fn is_own(&self, at: &Container) -> bool {
-        Some(self.template(at)) == at.base.release.template()
-    }
-
-    /// Whether it only copies what `Bootstrap` has made.
-    fn copies(&self, at: &Container) -> bool {
-        self.is_own(at) && at.base.release.is_bootstrapped()
-    }
-
-    /// Complains about what this host lacks for the template, beyond what other steps install.
-    fn ensure_possible(&self, cx: &Cx, at: &Container, others: Others) -> Result<()> {
-        let (template, known) = (self.template(at), templates());
-        ensure!(
-            known.is_empty() || known.contains(&template),
-            "there is no template `{template}` in {TEMPLATES}; there are {}",
-            known.join(", ")
-        );
-        let more = MORE_TOOLS.iter().find(|(name, _)| *name == template).map_or(&[][..], |(_, tools)| tools);
-        let promised = |tool: &str, package: &str| {
-            let Farm { aliases, extra_packages, .. } = &*at.farm;
-            others == Others::ToCome
-                && (aliases.iter().any(|alias| alias == tool)
-                    || extra_packages.iter().any(|extra| extra == package))
-        };
-        let tools: Vec<_> = more.iter().copied().filter(|(tool, package)| !promised(tool, package)).collect();
-        let required = program::require(&format!("the template `{template}` of lxc-create"), &tools);
-        let is_yum = tools.iter().any(|(tool, _)| *tool == "yum") && program::find("yum").is_none();
-        required.with_context(|| match is_yum {
-            true => {
-                "'yum' command is missing (as the template says it); where it is called `yum4` or `dnf`, add \
-                     `ToolAlias(name: \"yum\")` to `host`"
-            }
-            false => "the container cannot be made",
-        })?;
-        if self.copies(at) || !self.is_own(at) {
-            return Ok(());
-        }
-        if let Some(keys) = at.base.release.keys {
-            ensure!(
-                Path::new(keys.path).exists(),
-                "the keys of {}'s archive, `{}`, are not on this host: apt-get install {} (where that is not packaged, copy \
-                 the file from a {:?} system)",
-                at.base.release,
-                keys.path,
-                keys.package,
-                at.base.release.distribution
-            );
-            return crate::bootstrap::hosting::ensure_hosted(cx, &at.base);
-        }
-        Ok(())
-    }
-
-    /// What the template is told of the release and the architecture, in its own words.
-    fn system(&self, at: &Container) -> Result<Vec<String>> {
-        let (release, arch) = (at.base.release, at.base.arch);
-        if !self.is_own(at) {
-            return Ok(Vec::new());
-        }
-        if release.distribution != Distribution::CentOS {
-            return Ok(["-r", release.code_name, "-a", arch.debian()].map(str::to_owned).into());
-        }
-        let mut words: Vec<_> = ["-R", release.version, "-a", arch.rpm()].map(str::to_owned).into();
-        // The lists of mirrors that the template knows are gone with the release.
-        let mirror = Mirror::of(&at.base)?.main.uri;
-        words.push(format!("--repo={mirror}/{}/os/{}/", release.version, arch.rpm()));
-        Ok(words)
+    /// Its template.
+    fn template<'a>(&self, at: &'a Container) -> Template<'a> {
+        Template::of(at, self.template.as_deref())
     }
 
     /// Makes the container out of its base system.
@@ -280,7 +184,7 @@ impl LxcCreate {
         if at.base.release.keys.is_none() {
             cx.note(&format!(
                 "the template `{}` sees to signatures by itself, or not at all",
-                self.template(at)
+                self.template(at).name
             ));
         }
         cx.remember(MADE, "")?;
@@ -294,7 +198,7 @@ impl LxcCreate {
     fn command(&self, at: &Container, first: &[PathBuf], log: &Path) -> Result<Cmd> {
         let path = std::env::var("PATH").context("PATH is not set")?;
         let first: String = first.iter().map(|directory| format!("{}:", directory.display())).collect();
-        let path = match self.copies(at) {
+        let path = match self.template(at).copies() {
             true => format!("{first}{path}:/usr/sbin:/usr/bin:/sbin:/bin"),
             false => format!("{path}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         };
@@ -305,10 +209,10 @@ impl LxcCreate {
             .env("LXC_CACHE_PATH", &at.farm.lxc_cache)
             .arg("-P")
             .arg(at.farm.containers())
-            .args(["-n", &at.name, "-t", &self.template(at), "-l", "INFO", "-o"])
+            .args(["-n", &at.name, "-t", &self.template(at).name, "-l", "INFO", "-o"])
             .arg(log)
             .arg("--")
-            .args(self.system(at)?)
+            .args(self.template(at).system()?)
             .args(&self.options);
         if at.base.release.keys.is_none() {
             return Ok(command);
@@ -327,7 +231,7 @@ impl FarmStep<Container> for LxcCreate {
 
     fn shape(&self, at: &mut Container) -> Result<()> {
         ensure!(
-            !self.template(at).is_empty(),
+            !self.template(at).name.is_empty(),
             "nothing is said of what `{}` is made with: `LxcCreate(template: \"...\")`, one of {TEMPLATES}",
             at.name
         );
@@ -338,7 +242,7 @@ impl FarmStep<Container> for LxcCreate {
         if at.directory().join("config").exists() {
             Ok(())
         } else {
-            self.ensure_possible(cx, at, Others::ToCome)
+            self.template(at).ensure_possible(cx, Others::ToCome)
         }
     }
 
@@ -346,7 +250,7 @@ impl FarmStep<Container> for LxcCreate {
         let storage = Resource::new(resource::STORAGE, at.farm.storage.display().to_string());
         let base = Resource::new(resource::BASE, at.base.id());
         let mut all = vec![
-            if self.copies(at) { Need::Must(base) } else { Need::After(resource::TOOL_ALIAS) },
+            if self.template(at).copies() { Need::Must(base) } else { Need::After(resource::TOOL_ALIAS) },
             Need::IfAny(Resource::new(resource::LXC_CACHE, at.farm.lxc_cache.display().to_string())),
             Need::Must(storage),
             Need::Must(Resource::new(resource::PACKAGES, "host")),
@@ -382,11 +286,11 @@ impl FarmStep<Container> for LxcCreate {
         if at.directory().join("config").exists() {
             return keep(cx, at);
         }
-        if self.copies(at) {
+        if self.template(at).copies() {
             return self.copy(cx, at);
         }
         program::require("lxc-create", &TOOLS[..2])?;
-        self.ensure_possible(cx, at, Others::Done)?;
+        self.template(at).ensure_possible(cx, Others::Done)?;
         self.create(cx, at, &[])
     }
 
@@ -410,7 +314,7 @@ impl FarmStep<Container> for LxcCreate {
         if let Some(why) = shortcoming(at)? {
             bail!("lxc-create ended well, and yet {why}");
         }
-        if !self.copies(at) {
+        if !self.template(at).copies() {
             return Ok(());
         }
         // The template does not look at how its parts end.

@@ -34,6 +34,7 @@ mod ssh_proof;
 mod sshd_accept_env;
 mod stand_ins;
 mod start_domain;
+mod template;
 mod unique_mac;
 mod yum;
 
@@ -54,6 +55,7 @@ pub use issue::Issue;
 pub use join_controllers::JoinControllers;
 pub use lxc_config::LxcConfig;
 pub use lxc_create::LxcCreate;
+pub use package_sets::unfold as package_set;
 pub use reserve_address::ReserveAddress;
 pub use sshd_accept_env::SshdAcceptEnv;
 pub use start_domain::StartDomain;

@@ -60,7 +60,7 @@ static SETS: [Set; 3] = [
 ];
 
 /// The packages that `name` stands for in a distribution: those of a set, or itself.
-pub(super) fn unfold(name: &str, distribution: Distribution) -> Vec<String> {
+pub fn unfold(name: &str, distribution: Distribution) -> Vec<String> {
     let names = SETS.iter().find(|set| set.name == name).map(|set| match distribution {
         Distribution::CentOS => set.yum,
         _ => set.apt,
