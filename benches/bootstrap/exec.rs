@@ -9,10 +9,11 @@ use throwaway::Host;
 /// So often is the program started.
 const TIMES: u32 = 1000;
 
-/// `$1`: the system's root; `$2`: its emulator's name; `$3`: `plain` or `assisted`; `$4`: the program.
+/// `$1`: the system's root; `$2`: its emulator's name; `$3`: `plain` or `assisted`; `$4`: the program;
+/// `$5`: how often.
 const SCRIPT: &str = r#"
 mount -t proc proc "$1/proc"
-guest=(/usr/sbin/chroot "$1" /bin/sh -c 'i=0; while [ $i -lt $1 ]; do "$0"; i=$((i + 1)); done' "$4" "$5")
+guest=(/usr/sbin/chroot "$1" /bin/sh -c 'i=0; while [ $i -lt $1 ]; do "$0" || exit; i=$((i + 1)); done' "$4" "$5")
 if [ "$3" = plain ]; then exec "${guest[@]}"; fi
 here=/var/lib/drover/cache/assist/debian-bookworm-amd64 entry=/proc/sys/fs/binfmt_misc/qemu-$2
 hex() { sed -n "s/^$1 //p" "$entry" | sed 's/../\\x&/g'; }

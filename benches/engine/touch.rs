@@ -51,6 +51,10 @@ impl Step for Touch {
         vec![Resource::new("file", Self::name(self.layer, self.column))]
     }
 
+    fn estimate(&self) -> Duration {
+        Duration::from_millis(2)
+    }
+
     fn check(&self, _cx: &Cx) -> Result<Check> {
         let there =
             self.path.try_exists().with_context(|| format!("cannot look at `{}`", self.path.display()))?;

@@ -1,13 +1,14 @@
 #!/bin/bash
-# The document's own commands for the containers of plans/debian-pair.ron, one after the other, on a host that is
-# prepared already: packages, bridge, dnsmasq, libvirt-LXC, account and key. Ends when each answers ssh.
-# $1: the mirror.
+# The document's own commands for containers of Debian 12, one after the other, on a host that is prepared already:
+# packages, bridge, dnsmasq, libvirt-LXC, account and key. Ends when each answers ssh.
+# $1: the mirror; the rest: the architectures.
 set -euo pipefail
 export MIRROR=$1 SECURITY_MIRROR=${1%/debian}/debian-security LIBVIRT_DEFAULT_URI=lxc:///system
+shift
 storage=/srv/libvirt/rootfs
 mkdir -p "$storage"
 
-for arch in amd64 arm64; do
+for arch; do
     name=jenkins-debian12-$arch
     lxc-create -P "$storage" -n "$name" -t debian -- -r bookworm -a "$arch"
 
@@ -43,7 +44,7 @@ for arch in amd64 arm64; do
     virsh start "$name"
 done
 
-for arch in amd64 arm64; do
+for arch; do
     name=jenkins-debian12-$arch
     for _ in $(seq 300); do
         ssh -i /home/abuild/.ssh/id_rsa -o BatchMode=yes -o StrictHostKeyChecking=no -o ConnectTimeout=2 \

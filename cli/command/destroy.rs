@@ -50,7 +50,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     }
     let interrupt = Interrupt::default();
     let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
-    let target = target(options);
+    let target = target(options)?;
     let mut how = run::options(&plan.name, &target, &pace, interrupt.clone());
     how.source = command(&target, options.disregard_others);
     let work = Work { graph: &plan.graph, selected: &selected, state: &state, options: &how };
@@ -68,10 +68,12 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     Ok(run::exit(&report, signal.load(Ordering::Relaxed)))
 }
 
-fn target(options: &Destroy) -> Target {
+/// What is meant, from whatever directory it is gone on with.
+fn target(options: &Destroy) -> Result<Target> {
     let Destroy { plan, set, .. } = options;
+    let plan = std::path::absolute(plan)?;
     let (only, exclude, until) = (options.container.clone(), Vec::new(), Vec::new());
-    Target { plan: plan.clone(), set: set.clone(), no_assist: false, only, exclude, until }
+    Ok(Target { plan, set: set.clone(), no_assist: false, only, exclude, until })
 }
 
 /// The whole plan, or the steps of the containers that are named.

@@ -40,7 +40,7 @@ pub(crate) struct NotRoot;
 impl std::fmt::Display for NotRoot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "drover: only root may change the host: run it again with `sudo`; what it would do, `drover plan` shows anybody",
+            "drover: only root may change the host: run it again with `sudo`; what a run would do, `drover plan` shows anybody",
         )
     }
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Runs what was asked for last.
 pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
+    // The state directory of somebody else is another one.
+    super::require_root()?;
     let directory = super::state_dir(state)?;
     let file = file(&directory);
     let text = match fs::read_to_string(&file) {

@@ -6,6 +6,7 @@ use crate::{CommandError, Interrupted};
 use anyhow::{Error, Result};
 use drover_state::{Failure, Phase};
 use std::any::Any;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Why a step did not come to its end.
@@ -47,6 +48,16 @@ fn panicked(phase: Phase, panic: &(dyn Any + Send)) -> Failure {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     failure(phase, &anyhow::anyhow!("step panicked, which is a fault of drover: {text}"))
+}
+
+/// Whether the error comes from not being root.
+pub(crate) fn is_denied(error: &Error) -> bool {
+    let denied = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind());
+        io.or(errno) == Some(ErrorKind::PermissionDenied)
+    };
+    !rustix::process::geteuid().is_root() && error.chain().any(denied)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! It does not know what is recorded.
 
 use crate::cx::Nobody;
-use crate::failure::{Stop, guard};
+use crate::failure::{Stop, guard, is_denied};
 use crate::{Cx, Graph, Interrupt, Node, Scope};
 use drover_state::{Failure, NodeId, Phase, Remedy};
 use rayon::prelude::*;
@@ -56,7 +56,12 @@ impl Look {
         if self.interrupt.level() > 0 {
             return None;
         }
-        match guard(Phase::Precondition, || node.step.precondition(cx)) {
+        let asked = || match node.step.precondition(cx) {
+            // Whoever may not look is told so by the check, and cannot run it either.
+            Err(error) if is_denied(&error) => Ok(()),
+            answer => answer,
+        };
+        match guard(Phase::Precondition, asked) {
             Ok(()) | Err(Stop::Interrupted) => None,
             Err(Stop::Failed(mut failure)) => {
                 failure.remedy = (self.diagnose)(&failure);

@@ -2,15 +2,14 @@
 //!
 //! It changes nothing and records nothing.
 
-use crate::failure::{Stop, guard};
+use crate::failure::{Stop, guard, is_denied};
 use crate::look::Look;
 use crate::{Check, Complaint, Graph, Interrupt, Interrupted, Node};
-use anyhow::{Error, Result};
+use anyhow::Result;
 use drover_state::{Failure, NodeId, Phase, Remedy, Status};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// How a dry run is done.
@@ -135,14 +134,4 @@ impl Look {
             }
         }
     }
-}
-
-/// Whether the error comes from not being root.
-fn is_denied(error: &Error) -> bool {
-    let denied = |cause: &(dyn std::error::Error + 'static)| {
-        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind());
-        io.or(errno) == Some(ErrorKind::PermissionDenied)
-    };
-    !rustix::process::geteuid().is_root() && error.chain().any(denied)
 }

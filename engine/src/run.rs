@@ -8,6 +8,7 @@ mod front;
 mod history;
 mod inbox;
 mod pace;
+mod silence;
 mod turns;
 mod worker;
 

@@ -18,6 +18,9 @@ pub struct Limits {
     pub pools: BTreeMap<String, u32>,
 }
 
+/// What is expected to take less than this may be cleared before there is a job for it: others do not wait long for it.
+const BRIEF: Duration = Duration::from_secs(1);
+
 /// How a node ended, as far as others are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -50,6 +53,8 @@ pub(crate) struct Schedule<'a> {
     waits: Vec<u32>,
     /// Whether each node is beyond waiting for others.
     left: Vec<bool>,
+    /// Whether each node is expected to take less than [`BRIEF`].
+    brief: Vec<bool>,
     /// The longest path from each node to the end of the plan, itself included, in milliseconds.
     paths: Vec<u64>,
     to_check: BinaryHeap<Urgency>,
@@ -79,6 +84,7 @@ impl<'a> Schedule<'a> {
             selected,
             waits: waits.collect(),
             left: vec![false; count],
+            brief: (0..count).map(|node| weight(node) < BRIEF).collect(),
             paths: paths(graph, |node| if selected[node] { weight(node) } else { Duration::ZERO }),
             to_check: BinaryHeap::new(),
             to_apply: BinaryHeap::new(),
@@ -108,7 +114,7 @@ impl<'a> Schedule<'a> {
         self.to_apply.push(self.urgency(node));
     }
 
-    /// So many nodes may be taken to be applied before there is a job for them.
+    /// So many nodes may be taken to be applied before there is a job for them, if they are brief.
     pub(crate) fn look_ahead(&mut self, nodes: usize) {
         self.ahead = nodes;
     }
@@ -116,6 +122,10 @@ impl<'a> Schedule<'a> {
     /// A node to be applied now, or as soon as there is a job for it.
     pub(crate) fn next_apply(&mut self) -> Option<usize> {
         while !self.stopped && self.applying < self.jobs + self.ahead {
+            let (_, Reverse(node)) = self.to_apply.peek()?;
+            if self.applying >= self.jobs && !self.brief[*node] {
+                return None;
+            }
             let next = self.to_apply.pop()?;
             if self.pools.take_or_park(next, &mut self.to_apply) {
                 self.applying += 1;

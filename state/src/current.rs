@@ -60,10 +60,6 @@ impl Current {
         self.run.id
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.run.ended
-    }
-
     /// Gives an event its place and time.
     pub(crate) fn place(&mut self, kind: EventKind) -> Result<Event> {
         let now = Timestamp::from_millisecond(Timestamp::now().as_millisecond())?;

@@ -33,7 +33,7 @@ pub const KEPT_LOGS: usize = 50;
 
 /// A state directory.
 ///
-/// `drover.lock`, `journal/`, `journal.high`, `journal.image`, `runs/NNNN/events.jsonl`, `runs/NNNN/logs/PLACE/STEP.ATTEMPT.log`,
+/// `drover.lock`, `journal/`, `journal.high`, `runs/NNNN/events.jsonl`, `runs/NNNN/logs/PLACE/STEP.ATTEMPT.log`,
 /// `memory/PLACE/STEP/`, `cache/`. Only its owner can read what stands in it, but for the cache, which apt reads as a user of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
@@ -201,10 +201,6 @@ impl StateDir {
 
     pub(crate) fn high(&self) -> PathBuf {
         self.root.join("journal.high")
-    }
-
-    pub(crate) fn image(&self) -> PathBuf {
-        self.root.join("journal.image")
     }
 }
 

@@ -46,7 +46,7 @@ impl Journal {
 
     /// What is recorded of all nodes, also of those that are in no plan any more, in no order.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeId, &NodeRecord)> {
-        recorded(&self.nodes)
+        self.nodes.iter().filter_map(|(node, known)| Some((node, known.record.as_ref()?)))
     }
 
     /// What is recorded of a node, if anything is.
@@ -102,9 +102,6 @@ impl Journal {
         let events = kinds.into_iter().map(|kind| self.take(kind)).collect::<Result<Vec<_>>>()?;
         let current = self.current.as_mut().context("no run was begun")?;
         current.settle(&mut self.store)?;
-        if current.has_ended() {
-            self.store.keep_image(recorded(&self.nodes))?;
-        }
         Ok(events)
     }
 
@@ -135,8 +132,4 @@ impl Journal {
         current.add(&event, new)?;
         Ok(event)
     }
-}
-
-fn recorded(nodes: &HashMap<NodeId, Known>) -> impl Iterator<Item = (&NodeId, &NodeRecord)> {
-    nodes.iter().filter_map(|(node, known)| Some((node, known.record.as_ref()?)))
 }

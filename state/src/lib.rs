@@ -12,7 +12,6 @@ mod event;
 mod event_file;
 mod failure;
 mod high;
-mod image;
 mod journal;
 mod lock;
 mod node;

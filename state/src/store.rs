@@ -4,7 +4,7 @@
 //! an `fdatasync` of the database file. It knows keys and values, not what events mean.
 
 use crate::record::{Fields, Known, SCHEMA, seal, unseal};
-use crate::{NodeId, NodeRecord, RunId, StateDir, damage, high::HighMark, image::Image};
+use crate::{NodeId, NodeRecord, RunId, StateDir, damage, high::HighMark};
 use anyhow::{Context, Result, bail};
 use std::collections::HashMap;
 use std::fs::File;
@@ -51,7 +51,6 @@ pub(crate) struct Store {
     path: PathBuf,
     commit: u64,
     high: HighMark,
-    image: Image,
 }
 
 /// What stands in a database that was opened.
@@ -77,23 +76,18 @@ impl Store {
         }
         let file = open_data(&path)?;
         let high = HighMark::open(&dir.high())?;
-        let image = Image::of(dir);
-        let mut store = Self { events, nodes, meta, db, file, path, commit: 0, high, image };
+        let mut store = Self { events, nodes, meta, db, file, path, commit: 0, high };
         store.check_schema()?;
         let (commit, last) = store.meta("last", read_last)?.unzip();
         let lost = store.high.value().saturating_sub(commit.unwrap_or(0));
         // Numbers that were given once are not given again.
         store.commit = store.high.value().max(commit.unwrap_or(0));
-        let nodes = match store.image.read(commit.unwrap_or(0))? {
-            Some(nodes) => nodes,
-            None => store.load_nodes()?,
-        };
+        let nodes = store.load_nodes()?;
         Ok(Opened { store, nodes, last, lost })
     }
 
     /// Writes a batch. It may already be seen; a kill may still tear it, and a power cut undo it.
     pub(crate) fn put(&mut self, batch: &Batch<'_>) -> Result<()> {
-        self.image.remove()?;
         let write = || {
             for (node, record) in batch.nodes {
                 self.nodes.insert(node.as_str(), record.to_bytes())?;
@@ -118,14 +112,6 @@ impl Store {
     /// Makes the mark of how far the journal has gone durable, too.
     pub(crate) fn sync_mark(&self) -> Result<()> {
         self.high.sync()
-    }
-
-    /// Keeps an image of what is remembered of all nodes, for who opens it next.
-    pub(crate) fn keep_image<'a>(
-        &mut self,
-        nodes: impl Iterator<Item = (&'a NodeId, &'a NodeRecord)>,
-    ) -> Result<()> {
-        self.image.write(self.commit, nodes)
     }
 
     /// The events of a run that are kept here, as lines. The last one may be torn.

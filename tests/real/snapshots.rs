@@ -79,12 +79,13 @@ fn taken_away(host: &Host) -> Result<()> {
     let destroy = ["destroy", NAME, "--yes", "--disregard-others"];
     host.shell("echo data >/srv/big/theirs")?;
     drover(host, &destroy)?.ok()?;
-    host.shell("grep -q data /srv/big/theirs; no ls /srv/big/rootfs/*; rm /srv/big/theirs")?;
+    host.shell("grep -q data /srv/big/theirs; no test -e /srv/big/rootfs/again-amd64; rm /srv/big/theirs")?;
     // Where the pair is stays, with it.
     drover(host, &destroy)?.ok()?;
     host.shell(
         "no findmnt /srv/big; no grep -q 'Drover: Storage' /etc/fstab; no test -e /var/lib/big.img
-        no test -L /var/cache/lxc; losetup --list --noheadings | no grep big.img",
+        no test -L /var/cache/lxc; losetup --list >/run/loops; no grep big.img /run/loops
+        test -d /srv/libvirt/rootfs/jenkins-debian12-amd64/rootfs",
     )?;
     Ok(())
 }

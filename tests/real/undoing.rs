@@ -49,7 +49,9 @@ fn one(site: &Site) -> Result<()> {
 
     drover(&host, &["destroy", PAIR, "--container", ONE, "--yes"])?.ok()?;
     ensure!(!host.path(format!("/srv/libvirt/rootfs/{ONE}")).exists(), "the container is still there");
-    host.shell("virsh -q -c lxc:///system list --all --name | no grep -q amd64; no grep amd64 /etc/hosts")?;
+    host.shell(
+        "virsh -q -c lxc:///system list --all --name >/run/domains; no grep amd64 /run/domains; no grep amd64 /etc/hosts",
+    )?;
     let report = drover(&host, &["report"])?.ok()?.stdout;
     ensure!(
         report.contains(&format!("(destroy /run/farm/plans/debian-pair.ron --container {ONE})")),
@@ -76,7 +78,7 @@ fn all(site: &Site) -> Result<()> {
     drover(&host, &["run", PAIR, "--only", "host/*"])?.ok()?;
     host.shell(FOREIGN)?;
     // Killed anywhere, and once more, until nothing is left to be done.
-    for moment in [500, 2000, 4000] {
+    for moment in [500, 1000, 2000] {
         let mut run = start(&host, &["destroy", PAIR, "--yes"])?;
         std::thread::sleep(Duration::from_millis(moment));
         if run.is_running()? {

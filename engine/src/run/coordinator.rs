@@ -7,13 +7,14 @@ use crate::failure::Stop;
 use crate::run::front::Front;
 use crate::run::history::{Finding, Needed, found_done};
 use crate::run::pace::Pace;
+use crate::run::silence::Silences;
 use crate::run::turns::{Turn, Turns};
 use crate::run::worker::{Message, Worker};
 use crate::schedule::{Blocked, End, Schedule};
 use crate::{Check, Observer, Report};
 use anyhow::Result;
 use drover_state::{Event, EventKind, Failure, Journal, NodeId, Outcome};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How long it waits for news before it looks at the interrupt and lets the display move.
@@ -36,15 +37,10 @@ pub(super) struct Coordinator<'a> {
     /// What the checks said of nodes that have not ended yet.
     needed: HashMap<usize, Needed>,
     /// The silence of nodes that are being applied.
-    silences: BTreeMap<usize, Silence>,
+    silences: Silences,
     pace: Pace,
     /// Why the journal can no longer be written.
     broken: Option<anyhow::Error>,
-}
-
-struct Silence {
-    since: Instant,
-    bearable: Duration,
 }
 
 impl<'a> Coordinator<'a> {
@@ -55,7 +51,8 @@ impl<'a> Coordinator<'a> {
         journal: &'a mut Journal,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let (to_check, news, needed, silences) = (Vec::new(), Vec::new(), HashMap::new(), BTreeMap::new());
+        let (to_check, news, needed) = (Vec::new(), Vec::new(), HashMap::new());
+        let silences = Silences::new(worker.work.options.silence);
         let report = Report::default();
         Self {
             worker,
@@ -109,9 +106,13 @@ impl<'a> Coordinator<'a> {
         self.report.add(event);
     }
 
+    /// Nothing new begins once the run is to stop, whatever was cleared for it.
     fn mind_interrupt(&mut self) {
         if self.worker.work.options.interrupt.level() > 0 {
             self.schedule.stop();
+            for node in self.turns.withdraw() {
+                self.applied(node, Err(Stop::Interrupted), Duration::ZERO);
+            }
         }
     }
 
@@ -159,16 +160,18 @@ impl<'a> Coordinator<'a> {
     }
 
     fn commit(&mut self, news: Vec<EventKind>) -> Result<Vec<Event>> {
+        let is_flushed = news.iter().any(|news| matches!(news, EventKind::Started { .. }));
         let begun = Instant::now();
         let events = self.journal.commit(news)?;
-        self.pace.flushed(begun.elapsed());
+        if is_flushed {
+            self.pace.flushed(begun.elapsed());
+        }
         Ok(events)
     }
 
     fn apply(&mut self, starting: Vec<usize>) {
         for node in starting {
-            let bearable = self.worker.work.options.silence;
-            self.silences.insert(node, Silence { since: Instant::now(), bearable });
+            self.silences.begin(node);
             self.turns.give(Turn::Apply(node));
         }
     }
@@ -192,9 +195,7 @@ impl<'a> Coordinator<'a> {
             let id = &self.worker.work.graph.nodes()[node].id;
             said.line.iter().for_each(|line| self.observer.line(id, line));
             said.progress.iter().for_each(|(done, total)| self.observer.progress(id, *done, *total));
-            if let Some(silence) = self.silences.get_mut(&node) {
-                *silence = Silence { since: Instant::now(), bearable: self.worker.work.options.silence };
-            }
+            self.silences.heard(node);
         }
         for message in mail.messages {
             match message {
@@ -204,7 +205,7 @@ impl<'a> Coordinator<'a> {
                     self.news.push(EventKind::Retrying { node: self.id(node), class, message, delay_ms });
                 }
                 // Only what is being done can be remarked upon.
-                Message::Remark { node, text } if self.silences.contains_key(&node) => {
+                Message::Remark { node, text } if self.silences.is_on(node) => {
                     self.news.push(EventKind::Remark { node: self.id(node), text });
                 }
                 Message::Remark { .. } => {}
@@ -237,7 +238,7 @@ impl<'a> Coordinator<'a> {
     }
 
     fn applied(&mut self, node: usize, answer: Result<(), Stop>, took: Duration) {
-        self.silences.remove(&node);
+        self.silences.end(node);
         self.pace.applied(took);
         let needed = self.needed.remove(&node);
         let took = took + needed.as_ref().map_or(Duration::ZERO, |needed| needed.finding.took);
@@ -284,12 +285,8 @@ impl<'a> Coordinator<'a> {
 
     /// A step that says nothing for long may be stuck: said aloud, and decided by its timeout.
     fn mind_silence(&mut self) {
-        for (node, silence) in &mut self.silences {
-            if silence.since.elapsed() >= silence.bearable {
-                let node = self.worker.work.graph.nodes()[*node].id.clone();
-                self.news.push(EventKind::Silent { node, seconds: silence.since.elapsed().as_secs() });
-                silence.bearable *= 2;
-            }
+        for (node, silent) in self.silences.due() {
+            self.news.push(EventKind::Silent { node: self.id(node), seconds: silent.as_secs() });
         }
     }
 

@@ -2,14 +2,14 @@
 //!
 //! That a node begins is durable before it does, and that takes a flush of the disk: dear, where nodes take little more
 //! themselves. There, so many are cleared together that flushes are a small part of the time, and workers need not wait
-//! for the disk. Where nodes take longer, as all do that build a farm, that is none. It knows no clock, only what was
-//! measured.
+//! for the disk. Where nodes take longer, that is none. It knows no clock, only what was measured, and no nodes: which of them
+//! may be cleared ahead is for the schedule to say.
 
 use std::time::Duration;
 
 /// So many times longer than a flush should be what is done between two of them.
 const WORTH: u32 = 10;
-/// What is cleared is to begin within this time: until then it is called started, and is not.
+/// Of what was measured, so much at the most: what is cleared is called started, and is not yet.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// So many for each job at the most.
 const MOST: usize = 32;
@@ -22,7 +22,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// The journal was made durable.
+    /// Starts were made durable.
     pub(super) fn flushed(&mut self, took: Duration) {
         self.flush.add(took);
     }

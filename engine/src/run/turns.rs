@@ -69,6 +69,13 @@ impl Turns {
         queue.cleared.len() > self.jobs
     }
 
+    /// Takes back what is cleared and has no job yet.
+    pub(crate) fn withdraw(&self) -> Vec<usize> {
+        let mut queue = self.lock();
+        let free = self.jobs.saturating_sub(queue.applying).min(queue.cleared.len());
+        queue.cleared.split_off(free).into()
+    }
+
     /// Lets workers end when the result goes, whatever was given and not taken.
     pub(crate) fn closing(&self) -> Closing<'_> {
         Closing(self)
@@ -118,6 +125,16 @@ mod tests {
         assert_eq!([turns.next(), turns.next()], [Some(Turn::Apply(7)), Some(Turn::Check)]);
         assert!(!turns.applied());
         assert_eq!(turns.next(), Some(Turn::Apply(8)));
+    }
+
+    #[test]
+    fn what_has_no_job_yet_can_be_taken_back() {
+        let turns = Turns::new(2);
+        (5..9).for_each(|node| turns.give(Turn::Apply(node)));
+        assert_eq!(turns.next(), Some(Turn::Apply(5)));
+        assert_eq!(turns.withdraw(), [7, 8]);
+        assert_eq!(turns.next(), Some(Turn::Apply(6)));
+        assert!(turns.withdraw().is_empty());
     }
 
     #[test]

@@ -138,6 +138,26 @@ fn any_plan_comes_to_its_end() {
     }
 }
 
+/// What of `plan` is taken at once with one job, when so many nodes may be taken ahead.
+fn ahead(plan: &str, nodes: usize) -> String {
+    let graph = toy::graph(plan).expect("the test's plan is sound");
+    let weight = |node: usize| graph.nodes()[node].step.estimate();
+    let limits = Limits { jobs: 1, pools: BTreeMap::new() };
+    let selected = vec![true; graph.nodes().len()];
+    let mut schedule = Schedule::new(&graph, &selected, &limits, weight);
+    schedule.look_ahead(nodes);
+    start(&mut schedule, |node| graph.nodes()[node].id.as_str())
+}
+
+#[test]
+fn only_what_is_brief_is_taken_before_there_is_a_job_for_it() {
+    assert_eq!(ahead("a=0 b=0 c=0 d=0", 0), "+a");
+    assert_eq!(ahead("a=0 b=0 c=0 d=0", 2), "+a +b +c");
+    // The longest goes first, and the next long one waits for a job, with all behind it.
+    assert_eq!(ahead("a=0 b=90 c=80 d=0", 3), "+b");
+    assert_eq!(ahead("a=0 b=90 c=0", 3), "+b +a +c");
+}
+
 fn random_plan(random: &mut fastrand::Rng) -> String {
     let words = (0..20).map(|node| {
         let needs: Vec<_> =

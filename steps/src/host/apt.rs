@@ -86,16 +86,13 @@ impl<'a> Apt<'a> {
             return Ok(());
         }
         self.cx.note("an installation was interrupted: what it left is configured first");
-        let configured = self.cx.run(&self.configure_all());
+        let options = ["--force-confdef", "--force-confold", "--configure", "-a"];
+        let configured = self.cx.run(&self.quiet("dpkg").args(options));
         if configured.is_ok() && self.half_unpacked()?.is_empty() {
             return Ok(());
         }
         self.cx.note("dpkg cannot do that alone: apt is asked to mend it");
         self.mend()
-    }
-
-    fn configure_all(&self) -> Cmd {
-        self.quiet("dpkg").args(["--force-confdef", "--force-confold", "--configure", "-a"])
     }
 
     /// Brings what packages lack that an installation was about to bring, then unpacks anew what was being unpacked: apt
@@ -120,23 +117,20 @@ impl<'a> Apt<'a> {
     /// Purges those of these packages that nothing else needs, and nothing but them. Services are stopped as the packages
     /// themselves would have it.
     pub(super) fn purge(cx: &'a Cx, packages: &BTreeSet<String>) -> Result<()> {
-        apt_lock::wait(cx)?;
+        let finished = Self::new(cx)?.finish_interrupted();
+        policy::clean_up()?;
+        finished?;
         let plain = Self { cx, jail: Jail::host() };
-        if has_journal()? {
-            // Of a purge that was killed.
-            cx.run(&plain.configure_all())?;
-        }
         // What they are there for is gone: as far as apt is concerned, only others can need them now.
         cx.run(&plain.quiet("apt-mark").arg("auto").args(packages))?;
         let weak = ["APT::AutoRemove::RecommendsImportant=false", "APT::AutoRemove::SuggestsImportant=false"];
         let simulate = plain.apt_get(&["--simulate", "autoremove"]).args(["-o", weak[0], "-o", weak[1]]);
         let idle = cx.read(&simulate)?;
         let idle: BTreeSet<&str> = idle.lines().filter_map(removed_package).collect();
-        let names: Vec<&str> = packages.iter().map(String::as_str).collect();
         // A purge that was killed leaves some of which only the configuration is there: those serve nobody.
-        let whole = installed(cx, &names)?;
-        let half: Vec<&str> =
-            names.into_iter().filter(|name| idle.contains(name) || !whole.contains(*name)).collect();
+        let gone = in_state(cx, packages, |state| state.chars().nth(1) == Some('c'))?;
+        let names = packages.iter().map(String::as_str);
+        let half: Vec<&str> = names.filter(|name| idle.contains(name) || gone.contains(*name)).collect();
         if half.is_empty() {
             return Ok(());
         }
@@ -227,14 +221,18 @@ fn removed_package(line: &str) -> Option<&str> {
 
 /// Which of these packages are there, be it only their configuration.
 pub(super) fn present(cx: &Cx, names: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    in_state(cx, names, |state| !state.starts_with("un"))
+}
+
+/// Which of these packages are in such a state, as dpkg abbreviates it: `ii`, `rc`.
+fn in_state(cx: &Cx, names: &BTreeSet<String>, is_such: fn(&str) -> bool) -> Result<BTreeSet<String>> {
     if names.is_empty() {
         return Ok(BTreeSet::new());
     }
     let format = "${db:Status-Abbrev}\t${Package}\t${binary:Package}\n";
     let query = Cmd::new("dpkg-query").args(["--show", "--showformat", format, "--"]).args(names);
     let shown = cx.probe(&query)?.stdout;
-    let there =
-        shown.lines().filter(|line| !line.starts_with("un")).flat_map(|line| line.split('\t').skip(1));
+    let there = shown.lines().filter(|line| is_such(line)).flat_map(|line| line.split('\t').skip(1));
     Ok(there.filter(|name| names.contains(*name)).map(str::to_owned).collect())
 }
 

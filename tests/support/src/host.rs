@@ -181,12 +181,13 @@ impl Host {
 
     /// Runs a shell script in the host, which has to end with success. Returns its standard output.
     ///
-    /// In it, `no COMMAND` says that a command has to fail: the shell's own `!` ends no script.
+    /// In it, `no COMMAND` says that a command has to end with 1, as `grep` and `test` do: the shell's own `!` ends no
+    /// script, and any failure would do.
     ///
     /// # Errors
     /// When it does not.
     pub fn shell(&self, script: &str) -> Result<String> {
-        const NO: &str = "no() { if \"$@\"; then echo \"not expected to succeed: $*\" >&2; return 1; fi; }";
+        const NO: &str = "no() { s=0; \"$@\" || s=$?; test $s = 1 || { echo \"ended with $s, not 1: $*\" >&2; return 1; }; }";
         Ok(self.run(&["sh", "-euc", &format!("{NO}\n{script}")])?.ok()?.stdout)
     }
 

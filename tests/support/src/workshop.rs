@@ -64,11 +64,16 @@ impl Workshop {
     pub(crate) fn fetch(&self, order: &Order) -> Result<Vec<Fetched>> {
         let apt = self.apt(order)?;
         let update = || self.host.shell(&format!("{apt} -q update"));
+        let of_updates = format!("/dists/{RELEASE}-");
         self.name_sources(order, order.release == RELEASE)?;
         if let Err(error) = update() {
-            // What the mirror has of them may be out of step for one architecture and not for others.
-            let why = error.to_string();
-            let why = why.lines().find(|line| line.starts_with("E: ")).unwrap_or("for no reason");
+            let text = error.to_string();
+            // The mirror may be out of step with updates for one architecture and not for others. This machine needs its own.
+            let is_of_updates =
+                |line: &&str| line.starts_with("E: Failed to fetch") && line.contains(&of_updates);
+            let Some(why) = text.lines().find(is_of_updates).filter(|_| !order.for_this_machine) else {
+                return Err(error);
+            };
             println!("    {} without updates, which cannot be had: {why}", order.name);
             self.name_sources(order, false)?;
             update()?;
