@@ -29,6 +29,34 @@ fn once_lets_what_runs_end() -> Result<()> {
 }
 
 #[test]
+fn once_lets_nothing_begin_that_was_cleared_ahead() -> Result<()> {
+    let mut farm = Farm::new()?;
+    farm.jobs = 1;
+    let names: Vec<_> = (0..200).map(|number| format!("n{number}")).collect();
+    let plan = names.join(" ");
+    farm.run(&plan)?;
+    // That they take milliseconds is known now.
+    for name in &names {
+        std::fs::remove_file(farm.tree().join(name))?;
+    }
+    let (interrupt, mut started) = (farm.interrupt.clone(), 0);
+    let (report, seen) = farm.react(&plan, &mut |event| {
+        started += usize::from(matches!(event, EventKind::Started { .. }));
+        if started == 100 && interrupt.level() == 0 {
+            interrupt.raise();
+        }
+    })?;
+    assert_eq!(report.code, Some(130));
+    let there = names.iter().filter(|name| farm.tree().join(name).exists()).count();
+    let outcomes = seen.outcomes();
+    let count = |word: &str| outcomes.split(", ").filter(|outcome| outcome.ends_with(word)).count();
+    // Each that was said to be started has an end, and those that had no job yet were not begun.
+    assert_eq!((count("drifted"), count("drifted") + count("interrupted")), (there, started), "{outcomes}");
+    assert!(there < 200 && started >= 100, "{there} of {started}: {outcomes}");
+    Ok(())
+}
+
+#[test]
 fn twice_ends_what_runs() -> Result<()> {
     let mut farm = Farm::new()?;
     let begun = Instant::now();
