@@ -17,7 +17,9 @@
 //!
 //! Exactly one of `creates`, `unless` and `check` is needed, as for `Command`. It runs in the root file system, with
 //! `/proc`, and whether the container runs or not; with the host's network, but with the container's own idea of names. It
-//! comes after the container's account and packages, and before the container is started, if the plan has those.
+//! comes after the container's account and packages, and before the container is started, if the plan has those. In an
+//! emulated container it runs under the emulator alone: what fails with native programs is done again without them, and
+//! what is yours is done once.
 //!
 //! **To take it back** is for you: Drover does not know what it did.
 
