@@ -8,11 +8,11 @@ farm:
 test:
 	cargo test --release --workspace
 
-# Every foreign architecture, and an older release, with native assist and without: 25 minutes, 1.3 GB of packages.
+# Every foreign architecture, and an older release, with native assist and without: 25 minutes, 1.2 GB of packages.
 identity:
 	cargo test --release --test real -- --ignored identity_
 
-# All that NUT is built with, in a native and in an emulated container: 15 minutes, 1.5 GB of packages.
+# All that NUT is built with, in a native and in an emulated container: 10 minutes, 1.4 GB of packages.
 nut:
 	cargo test --release --test real -- --ignored nut_
 
