@@ -56,5 +56,6 @@ fn installed(site: &Site) -> Result<()> {
 
 /// What apt has to be told: what is optional may match nothing.
 fn pattern(name: &str) -> String {
-    name.strip_prefix('?').map_or_else(|| name.to_owned(), |name| format!("?and(?exact-name({name}), ?not(?virtual))"))
+    name.strip_prefix('?')
+        .map_or_else(|| name.to_owned(), |name| format!("?and(?exact-name({name}), ?not(?virtual))"))
 }

@@ -8,7 +8,10 @@ use anyhow::{Context, Result, ensure};
 use std::time::Instant;
 use throwaway::Host;
 
-pub(crate) const TESTS: &[Test] = &[("on_btrfs_a_container_is_a_snapshot_of_its_base_system", snapshots)];
+pub(crate) const TESTS: &[Test] = &[
+    ("on_btrfs_a_container_is_a_snapshot_of_its_base_system", snapshots),
+    ("a_device_is_a_storage_unless_it_holds_data", device),
+];
 
 const PLAN: &str = "Plan(
     name: \"btrfs\",
@@ -134,4 +137,47 @@ fn refused(host: &Host) -> Result<()> {
     ensure!(ended.exits(7)?.stderr.contains("a home on ZFS needs ZFS"), "a home on ZFS is not refused");
     println!("    not exercised: LVM and ZFS beyond their preconditions");
     Ok(())
+}
+
+/// On a device: a file that the kernel shows as one stands for a disk.
+fn device(site: &Site) -> Result<()> {
+    let host = site.built("device")?;
+    let shown = host.shell("truncate -s 1G /var/lib/disk.img; losetup --find --show /var/lib/disk.img")?;
+    let device = shown.trim();
+    let proved = on(&host, device);
+    host.shell("if mountpoint -q /srv/disk; then umount /srv/disk; fi")?;
+    host.shell(&format!("losetup --detach {device}"))?;
+    proved
+}
+
+fn on(host: &Host, device: &str) -> Result<()> {
+    const PLAN: &str = "/root/device.ron";
+    let storage = format!("Storage(Btrfs(path: \"/srv/disk\", on: Device(\"{device}\")))");
+    host.write(PLAN, &format!("Plan(name: \"device\", host: [HostPackages, {storage}])"))?;
+    host.shell(&format!("mkfs.ext4 -q -L precious {device}"))?;
+    let before = host.shell(&format!("sha256sum <{device}"))?;
+    let refused = drover(host, &["run", PLAN])?.exits(7)?;
+    ensure!(refused.stderr.contains("holds something (ext4 called precious)"), "{}", refused.stderr);
+    ensure!(host.shell(&format!("sha256sum <{device}"))? == before, "it was touched");
+
+    // As it says itself.
+    host.shell(&format!(
+        "wipefs --quiet --all {device}; dd if=/dev/zero of={device} bs=1M count=1 conv=notrunc status=none"
+    ))?;
+    run(host, PLAN, "host/packages")?;
+    keeps_contract(host, PLAN, "host/storage", Fresh::Needed)?;
+    let mounted = host.shell("findmnt --noheadings --output SOURCE,FSTYPE /srv/disk")?;
+    ensure!(mounted.split_whitespace().eq([device, "btrfs"]), "{mounted}");
+    host.shell("echo data >/srv/disk/theirs; umount /srv/disk")?;
+    // What is ours is used as it is, with what is in it.
+    keeps_contract(host, PLAN, "host/storage", Fresh::Needed)?;
+    host.shell("grep -q data /srv/disk/theirs; rm /srv/disk/theirs")?;
+
+    // The pair was made by another plan, which would need the host's part.
+    let gone = drover(host, &["destroy", PLAN, "--yes", "--disregard-others"])?.ok()?;
+    ensure!(gone.stderr.contains(&format!("wipefs --all {device}")), "{}", gone.stderr);
+    host.shell(&format!(
+        "no findmnt /srv/disk; no grep -q {device} /etc/fstab; blkid --match-token TYPE=btrfs {device}"
+    ))
+    .map(drop)
 }
