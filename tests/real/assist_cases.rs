@@ -163,30 +163,17 @@ const CASES: &[(&str, &str)] = &[
 /// What is known to differ, under which emulator, and why that is taken: see the reason of perl in the list.
 const KNOWN: (&str, &str) = ("perl's order of bytes", "s390x");
 
-/// Runs a program in the guest, without assist; `$1` is its root, `$2` the emulator's name, the program follows.
-const PLAIN: &str = r#"mount -t proc proc "$1/proc"; exec chroot "$1" "${@:3}""#;
-
-/// The same with it, as Drover left it below its state directory.
-const ASSISTED: &str = r#"
-here=/var/lib/drover/cache/assist/debian-bookworm-amd64 entry=/proc/sys/fs/binfmt_misc/qemu-$2
-hex() { sed -n "s/^$1 //p" "$entry" | sed 's/../\\x&/g'; }
-registration=":assist:M:0:$(hex magic):$(hex mask):$here/switch:PF"
-qemu=$(sed -n 's/^interpreter //p' "$entry")
-mount -t proc proc "$1/proc"
-mount --bind "$here/natives" "$1/proc/tty/ldisc"
-mount --bind "/var/lib/drover/cache/assist/offers/debian-${1##*/rootfs-}" "$1/proc/tty/ldisc/offer"
-mount --bind "$qemu" "$1/proc/tty/ldisc/qemu"
-exec "$here/enter" "$1/proc/sys/fs/binfmt_misc" "$registration" -- /usr/sbin/chroot "$1" "${@:3}"
-"#;
+/// Runs a program in the guest, with assist or without.
+const GUEST: &str = include_str!("guest.sh");
 
 /// Runs all cases in the base system of an architecture, `qemu` being its emulator's name.
 pub(crate) fn prove(host: &Host, root: &str, qemu: &str) -> Result<()> {
-    let native = run(host, ASSISTED, root, qemu, "readlink /proc/self/exe")?;
+    let native = run(host, "assisted", root, qemu, "readlink /proc/self/exe")?;
     ensure!(native.contains("/proc/tty/ldisc/offer/usr/bin/readlink"), "nothing is native: {native}");
     let mut wrong = Vec::new();
     for (name, script) in CASES {
         let (plain, assisted) =
-            (run(host, PLAIN, root, qemu, script)?, run(host, ASSISTED, root, qemu, script)?);
+            (run(host, "plain", root, qemu, script)?, run(host, "assisted", root, qemu, script)?);
         if (plain == assisted) == ((*name, qemu) == KNOWN) {
             wrong.push(format!("{name}:\n--- plain\n{plain}--- assisted\n{assisted}"));
         }
@@ -217,6 +204,7 @@ fn run(host: &Host, way: &str, root: &str, qemu: &str, script: &str) -> Result<S
         "bash",
         "-c",
     ];
-    let command = [&unshare[..], &["bash", "-euc", way, "way", root, qemu], &guest[..], &[&inside]].concat();
+    let command =
+        [&unshare[..], &["bash", "-euc", GUEST, "guest", root, qemu, way], &guest[..], &[&inside]].concat();
     Ok(host.run(&command).with_context(|| format!("run `{script}`"))?.stdout)
 }

@@ -1,0 +1,12 @@
+# Runs a program in an emulated system: `$1` is its root, `$2` its emulator's name, `$3` how, `plain` or `assisted`; the
+# program follows. Assisted, that is with what Drover left below its state directory, mounted as Drover does it.
+mount -t proc proc "$1/proc"
+if [ "$3" = plain ]; then exec /usr/sbin/chroot "$1" "${@:4}"; fi
+here=/var/lib/drover/cache/assist/debian-bookworm-amd64 entry=/proc/sys/fs/binfmt_misc/qemu-$2
+hex() { sed -n "s/^$1 //p" "$entry" | sed 's/../\\x&/g'; }
+registration=":assist:M:0:$(hex magic):$(hex mask):$here/switch:PF"
+qemu=$(sed -n 's/^interpreter //p' "$entry")
+mount --bind "$here/natives" "$1/proc/tty/ldisc"
+mount --bind "/var/lib/drover/cache/assist/offers/debian-${1##*/rootfs-}" "$1/proc/tty/ldisc/offer"
+mount --bind "$qemu" "$1/proc/tty/ldisc/qemu"
+exec "$here/enter" "$1/proc/sys/fs/binfmt_misc" "$registration" -- /usr/sbin/chroot "$1" "${@:4}"
