@@ -116,6 +116,8 @@ fn it_is_shown_and_asked_for_and_done_and_can_be_done_again() -> Result<()> {
     );
     let resumed = world.ends(1, &["resume"])?.stderr;
     assert!(resumed.contains("`drover destroy") && resumed.contains("`drover run"), "{resumed}");
+    // From any directory.
+    assert!(resumed.contains(&format!("`drover destroy {}`", world.path("plan.ron").display())), "{resumed}");
 
     let again = world.ends(0, &["destroy", "plan.ron"])?;
     assert!(

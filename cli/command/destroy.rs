@@ -50,7 +50,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     }
     let interrupt = Interrupt::default();
     let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
-    let target = target(options)?;
+    let target = target(options);
     let mut how = run::options(&plan.name, &target, &pace, interrupt.clone());
     how.source = command(&target, options.disregard_others);
     let work = Work { graph: &plan.graph, selected: &selected, state: &state, options: &how };
@@ -59,7 +59,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     if options.dry_run || !does_something(&takebacks) || !agreed(options.yes)? {
         return Ok(told);
     }
-    super::resume::remember(&state, &target, Some(&how.source))?;
+    super::resume::remember(&state, &target, |target| Some(command(target, options.disregard_others)))?;
     let begun = Instant::now();
     let signal = run::listen(&interrupt)?;
     let (report, kept) = drover_engine::undo(&work, &mut journal, display::observer().as_mut())?;
@@ -68,12 +68,10 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     Ok(run::exit(&report, signal.load(Ordering::Relaxed)))
 }
 
-/// What is meant, from whatever directory it is gone on with.
-fn target(options: &Destroy) -> Result<Target> {
+fn target(options: &Destroy) -> Target {
     let Destroy { plan, set, .. } = options;
-    let plan = std::path::absolute(plan)?;
     let (only, exclude, until) = (options.container.clone(), Vec::new(), Vec::new());
-    Ok(Target { plan, set: set.clone(), no_assist: false, only, exclude, until })
+    Target { plan: plan.clone(), set: set.clone(), no_assist: false, only, exclude, until }
 }
 
 /// The whole plan, or the steps of the containers that are named.

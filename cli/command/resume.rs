@@ -46,12 +46,15 @@ struct Request {
     target: Target,
 }
 
-/// Keeps what is asked for, so that it can be asked for again from any directory: to run it, or, by that command, to
-/// undo it.
-pub(crate) fn remember(directory: &StateDir, target: &Target, destroy: Option<&str>) -> Result<()> {
-    let destroy = destroy.map(str::to_owned);
-    let plan = std::path::absolute(&target.plan)?;
-    let text = serde_json::to_string_pretty(&Request { destroy, target: Target { plan, ..target.clone() } })?;
+/// Keeps what is asked for, so that it can be asked for again from any directory: to run it, or, if it is to undo it, by
+/// which command.
+pub(crate) fn remember(
+    directory: &StateDir,
+    target: &Target,
+    destroy: impl FnOnce(&Target) -> Option<String>,
+) -> Result<()> {
+    let target = Target { plan: std::path::absolute(&target.plan)?, ..target.clone() };
+    let text = serde_json::to_string_pretty(&Request { destroy: destroy(&target), target })?;
     drover_engine::HostFile::new(file(directory)).mode(0o600).write(&text)
 }
 
