@@ -35,7 +35,7 @@ use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Result, ensure};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
+use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 use std::net::Ipv4Addr;
@@ -44,9 +44,6 @@ use std::sync::Arc;
 
 /// Where lxc-net's settings are.
 pub(super) const DEFAULTS: &str = "/etc/default/lxc-net";
-
-/// Held by whoever edits [`DEFAULTS`].
-pub(super) const DEFAULTS_LOCK: &str = "lxc-net settings";
 
 /// See the manual above.
 #[derive(Debug, Deserialize)]
@@ -84,10 +81,6 @@ impl FarmStep<Farm> for Bridge {
 
     fn provides(&self, _at: &Farm) -> Vec<Resource> {
         vec![Resource::new(LXC_NET_INPUT, "Bridge")]
-    }
-
-    fn claims(&self, _at: &Farm) -> Vec<Claim> {
-        vec![Claim::lock(DEFAULTS_LOCK)]
     }
 
     fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {

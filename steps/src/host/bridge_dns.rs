@@ -20,14 +20,14 @@
 //!
 //! **To take it back** `drover destroy`; or remove the three lines, and the hosts file if it is empty; then restart lxc-net.
 
-use super::bridge::{DEFAULTS, DEFAULTS_LOCK};
+use super::bridge::DEFAULTS;
 use super::lines;
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
+use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
 use serde::Deserialize;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -52,16 +52,16 @@ impl FarmStep<Farm> for BridgeDns {
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {
-        // The files are configuration of the packages: dpkg is to find none when it brings its own.
-        vec![Need::IfAny(Resource::new(PACKAGES, "host"))]
+        vec![
+            // The files are configuration of the packages: dpkg is to find none when it brings its own.
+            Need::IfAny(Resource::new(PACKAGES, "host")),
+            // Both add lines to one file: always in the same order, so that its text is always the same.
+            Need::IfAny(Resource::new(LXC_NET_INPUT, "Bridge")),
+        ]
     }
 
     fn provides(&self, _at: &Farm) -> Vec<Resource> {
         vec![Resource::new(LXC_NET_INPUT, "BridgeDns")]
-    }
-
-    fn claims(&self, _at: &Farm) -> Vec<Claim> {
-        vec![Claim::lock(DEFAULTS_LOCK)]
     }
 
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
