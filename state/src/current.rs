@@ -60,6 +60,11 @@ impl Current {
         self.run.id
     }
 
+    /// What is recorded of it now.
+    pub(crate) fn run(&self) -> LastRun {
+        self.run
+    }
+
     /// Gives an event its place and time.
     pub(crate) fn place(&mut self, kind: EventKind) -> Result<Event> {
         let now = Timestamp::from_millisecond(Timestamp::now().as_millisecond())?;

@@ -2,7 +2,7 @@
 //!
 //! It knows a number and nothing else.
 
-use crate::record::{seal, unseal};
+use crate::seal::{seal, unseal};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

@@ -102,6 +102,12 @@ impl Journal {
         let events = kinds.into_iter().map(|kind| self.take(kind)).collect::<Result<Vec<_>>>()?;
         let current = self.current.as_mut().context("no run was begun")?;
         current.settle(&mut self.store)?;
+        let run = current.run();
+        if run.ended && self.store.is_scattered(self.nodes.len()) {
+            let records =
+                self.nodes().map(|(node, record)| (node.clone(), record.clone())).collect::<Vec<_>>();
+            self.store.gather(&records, run)?;
+        }
         Ok(events)
     }
 

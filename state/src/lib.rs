@@ -15,8 +15,10 @@ mod high;
 mod journal;
 mod lock;
 mod node;
+mod pack;
 mod record;
 mod recovery;
+mod seal;
 mod status;
 mod store;
 

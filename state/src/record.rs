@@ -1,16 +1,15 @@
-//! What is remembered of a node, how it follows from events, and how it stands in the journal.
+//! What is remembered of a node, and how it follows from events.
 //!
 //! It does not know where it is stored.
 
 use crate::{Event, EventKind, Outcome, RunId, Status};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use jiff::Timestamp;
-
-/// The version of what stands in the journal. Older ones are read, newer ones refused.
-pub(crate) const SCHEMA: u16 = 2;
+use jiff::fmt::serde::timestamp::millisecond;
+use serde::{Deserialize, Serialize};
 
 /// What the journal remembers of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     /// How its last attempt ended, if it did.
     pub status: Status,
@@ -24,6 +23,7 @@ pub struct NodeRecord {
     /// How long it took when it was last done, check and all, in milliseconds.
     pub millis: Option<u64>,
     /// When this record last changed.
+    #[serde(with = "millisecond::required")]
     pub at: Timestamp,
 }
 
@@ -90,90 +90,6 @@ impl NodeRecord {
             at: event.at,
         }
     }
-
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(48);
-        bytes.push(status_code(self.status));
-        bytes.extend_from_slice(&self.run.0.to_le_bytes());
-        bytes.extend_from_slice(&self.attempts.to_le_bytes());
-        bytes.extend_from_slice(&self.at.as_millisecond().to_le_bytes());
-        for number in [self.fingerprint, self.millis] {
-            bytes.push(u8::from(number.is_some()));
-            bytes.extend_from_slice(&number.unwrap_or(0).to_le_bytes());
-        }
-        seal(&bytes)
-    }
-
-    pub(crate) fn from_bytes(sealed: &[u8]) -> Result<Self> {
-        let mut fields = Fields(unseal(sealed)?);
-        let record = Self {
-            status: status_of(fields.take::<1>()?[0])?,
-            run: RunId(u32::from_le_bytes(fields.take()?)),
-            attempts: u32::from_le_bytes(fields.take()?),
-            at: Timestamp::from_millisecond(i64::from_le_bytes(fields.take()?))?,
-            fingerprint: fields.number()?,
-            millis: fields.number()?,
-        };
-        ensure!(fields.0.is_empty(), "record is too long");
-        Ok(record)
-    }
-}
-
-/// Puts the schema and a checksum before a value.
-pub(crate) fn seal(payload: &[u8]) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(payload.len() + 6);
-    sealed.extend_from_slice(&SCHEMA.to_le_bytes());
-    sealed.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
-    sealed.extend_from_slice(payload);
-    sealed
-}
-
-/// The value that was sealed, if it is whole.
-pub(crate) fn unseal(sealed: &[u8]) -> Result<&[u8]> {
-    let mut fields = Fields(sealed);
-    let schema = u16::from_le_bytes(fields.take()?);
-    ensure!(schema <= SCHEMA, "record has schema {schema}; this program knows {SCHEMA}");
-    let crc = u32::from_le_bytes(fields.take()?);
-    ensure!(crc32fast::hash(fields.0) == crc, "record does not match its checksum");
-    Ok(fields.0)
-}
-
-/// Bytes that are taken off a record one field after the other.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
-
-impl Fields<'_> {
-    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk().context("record is too short")?;
-        self.0 = rest;
-        Ok(*field)
-    }
-
-    fn number(&mut self) -> Result<Option<u64>> {
-        let known = self.take::<1>()?[0] != 0;
-        let number = u64::from_le_bytes(self.take()?);
-        Ok(known.then_some(number))
-    }
-}
-
-fn status_code(status: Status) -> u8 {
-    match status {
-        Status::Unknown => 0,
-        Status::Started => 1,
-        Status::Done => 2,
-        Status::Failed => 3,
-        Status::Interrupted => 4,
-    }
-}
-
-fn status_of(code: u8) -> Result<Status> {
-    Ok(match code {
-        0 => Status::Unknown,
-        1 => Status::Started,
-        2 => Status::Done,
-        3 => Status::Failed,
-        4 => Status::Interrupted,
-        _ => bail!("record has the unknown status {code}"),
-    })
 }
 
 #[cfg(test)]
@@ -190,28 +106,6 @@ mod tests {
 
     fn started(attempt: u32) -> EventKind {
         EventKind::Started { node: "host/bridge".into(), attempt, reason: "absent".into(), diff: None }
-    }
-
-    #[test]
-    fn a_record_comes_back_as_it_was_and_damage_is_seen() -> Result<()> {
-        let record = NodeRecord {
-            status: Status::Done,
-            fingerprint: Some(u64::MAX),
-            run: RunId(3),
-            attempts: 2,
-            millis: None,
-            at: Timestamp::from_millisecond(1_790_000_000_123)?,
-        };
-        let bytes = record.to_bytes();
-        assert_eq!(NodeRecord::from_bytes(&bytes)?, record);
-        for index in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[index] ^= 1;
-            // A lower schema would be an older one: the first byte alone may be damaged unseen, to zero.
-            assert!(NodeRecord::from_bytes(&damaged).is_err() || index == 0, "byte {index}");
-            assert!(NodeRecord::from_bytes(&bytes[..index]).is_err(), "length {index}");
-        }
-        Ok(())
     }
 
     #[test]

@@ -35,13 +35,16 @@ pub(crate) fn open(dir: &StateDir) -> Result<Recovered> {
 }
 
 fn open_whole(dir: &StateDir) -> Result<Recovered> {
-    let Opened { store, nodes, last, lost } = Store::open(dir)?;
+    let Opened { store, records, last, is_older, lost } = Store::open(dir)?;
+    let mut nodes = HashMap::with_capacity(records.len());
+    nodes.extend(records.into_iter().map(|(node, record)| (node, Known::from(record))));
     let mut recovered = Recovered { store, nodes, last, notes: Vec::new() };
     if let Some(last) = last {
         recovered.mend_events(dir, last)?;
     }
-    if lost > 0 || last.is_none() {
+    if lost > 0 || is_older || last.is_none() {
         recovered.rebuild(dir, lost)?;
+        recovered.store.set_schema()?;
     }
     Ok(recovered)
 }
@@ -90,7 +93,7 @@ impl Recovered {
         self.store.sync()?;
         self.last = Some(last);
         let why = match lost {
-            0 => "journal was empty after earlier runs".to_owned(),
+            0 => "journal was empty, or an older drover's".to_owned(),
             lost => format!("journal had lost its last {lost} commits"),
         };
         self.notes.push(format!("{why}; {} records were taken from the events of the runs", newer.len()));

@@ -3,18 +3,16 @@
 //! sled's own flush does not reach the disk on Linux: it ends with `sync_file_range`, so every commit is followed by
 //! an `fdatasync` of the database file. It knows keys and values, not what events mean.
 
-use crate::record::{Fields, Known, SCHEMA, seal, unseal};
+use crate::pack::{ROOM, pack, unpack};
+use crate::seal::{SCHEMA, seal, unseal};
 use crate::{NodeId, NodeRecord, RunId, StateDir, damage, high::HighMark};
 use anyhow::{Context, Result, bail};
-use std::collections::HashMap;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Values stay far below the size from which sled puts them into files of their own, which it never deletes.
-const CHUNK: usize = 4096;
-
 /// The run that was written last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastRun {
     pub(crate) id: RunId,
     /// How many bytes its events file has.
@@ -22,6 +20,11 @@ pub(crate) struct LastRun {
     /// Whether it ended by itself.
     pub(crate) ended: bool,
 }
+
+/// Where the number of the last commit is kept, and the run that it was part of.
+const LAST: &str = "last";
+/// So many values are quickly read; of more, one may be for so many nodes.
+const FEW: usize = 16;
 
 /// What is written together.
 pub(crate) struct Batch<'a> {
@@ -36,7 +39,7 @@ pub(crate) struct Batch<'a> {
 /// The database.
 ///
 /// `events` has what changed the world, as lines of JSON, by run, place in the run, and part, all big-endian; `nodes`
-/// has a record for each node; `meta` says how far it goes.
+/// has records of nodes, by commit and part, of which the last one of a node counts; `meta` says how far it goes.
 ///
 /// There are no transactions: sled gives them a write of their own to the disk, which doubles the cost of a commit.
 /// What is written is written in order, each record is judged alone, and what is there without having been
@@ -50,14 +53,19 @@ pub(crate) struct Store {
     file: File,
     path: PathBuf,
     commit: u64,
+    /// In how many values the records are.
+    values: usize,
     high: HighMark,
 }
 
 /// What stands in a database that was opened.
 pub(crate) struct Opened {
     pub(crate) store: Store,
-    pub(crate) nodes: HashMap<NodeId, Known>,
+    /// Records of nodes, the last one of each behind all others.
+    pub(crate) records: Vec<(NodeId, NodeRecord)>,
     pub(crate) last: Option<LastRun>,
+    /// Whether an older Drover wrote it, in another way: then there are no records.
+    pub(crate) is_older: bool,
     /// How many commits are missing that once were there.
     pub(crate) lost: u64,
 }
@@ -76,30 +84,55 @@ impl Store {
         }
         let file = open_data(&path)?;
         let high = HighMark::open(&dir.high())?;
-        let mut store = Self { events, nodes, meta, db, file, path, commit: 0, high };
-        store.check_schema()?;
-        let (commit, last) = store.meta("last", read_last)?.unzip();
-        let lost = store.high.value().saturating_sub(commit.unwrap_or(0));
+        let mut store = Self { events, nodes, meta, db, file, path, commit: 0, values: 0, high };
+        let is_older = store.is_older()?;
+        if is_older {
+            store.forget()?;
+        }
+        let read_last = |bytes: &[u8]| Ok(postcard::from_bytes::<(u64, LastRun)>(bytes)?);
+        let (commit, last) = store.meta(LAST, read_last)?.unzip();
+        let lost = if is_older { 0 } else { store.high.value().saturating_sub(commit.unwrap_or(0)) };
         // Numbers that were given once are not given again.
         store.commit = store.high.value().max(commit.unwrap_or(0));
-        let nodes = store.load_nodes()?;
-        Ok(Opened { store, nodes, last, lost })
+        let records = store.records()?;
+        Ok(Opened { store, records, last, is_older, lost })
     }
 
     /// Writes a batch. It may already be seen; a kill may still tear it, and a power cut undo it.
     pub(crate) fn put(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let (commit, values) = (self.commit + 1, pack(batch.nodes)?);
+        let last = postcard::to_allocvec(&(commit, batch.run)).context("run cannot be written")?;
         let write = || {
-            for (node, record) in batch.nodes {
-                self.nodes.insert(node.as_str(), record.to_bytes())?;
+            for (part, value) in (0..).zip(&values) {
+                self.nodes.insert(node_key(commit, part), value.as_slice())?;
             }
-            for (part, chunk) in (0..).zip(batch.lines.chunks(CHUNK)) {
+            for (part, chunk) in (0..).zip(batch.lines.chunks(ROOM)) {
                 self.events.insert(event_key(batch.run.id, batch.seq, part), seal(chunk))?;
             }
-            self.meta.insert("last", last_bytes(self.commit + 1, batch.run))
+            self.meta.insert(LAST, seal(&last))
         };
         write().map_err(|error| explain(error, &self.path))?;
-        self.commit += 1;
+        self.commit = commit;
+        self.values += values.len();
         Ok(())
+    }
+
+    /// Whether the records of so many nodes lie in more values than are quickly read.
+    pub(crate) fn is_scattered(&self, nodes: usize) -> bool {
+        self.values > FEW + nodes / FEW
+    }
+
+    /// Writes the records of all nodes anew, in as few values as hold them, in place of those that are there.
+    pub(crate) fn gather(&mut self, nodes: &[(NodeId, NodeRecord)], run: LastRun) -> Result<()> {
+        let keys: sled::Result<Vec<_>> = self.nodes.iter().keys().collect();
+        let keys = keys.map_err(|error| explain(error, &self.path))?;
+        self.put(&Batch { seq: 0, lines: &[], nodes, run })?;
+        // Only now: what a kill leaves of them says the same, or what is written behind it says more.
+        for key in &keys {
+            self.nodes.remove(key).map_err(|error| explain(error, &self.path))?;
+        }
+        self.values -= keys.len();
+        self.sync()
     }
 
     /// Makes all that was put durable.
@@ -124,7 +157,19 @@ impl Store {
         Ok(lines)
     }
 
-    fn check_schema(&self) -> Result<()> {
+    /// Notes that what is there is written as this Drover writes it.
+    pub(crate) fn set_schema(&self) -> Result<()> {
+        let schema = seal(&u64::from(SCHEMA).to_le_bytes());
+        self.meta.insert("schema", schema).map(drop).map_err(|error| explain(error, &self.path))
+    }
+
+    /// Drops what an older Drover wrote in another way.
+    fn forget(&self) -> Result<()> {
+        let forget = || self.meta.remove(LAST).and_then(|_| self.nodes.clear());
+        forget().map_err(|error| explain(error, &self.path))
+    }
+
+    fn is_older(&self) -> Result<bool> {
         let schema = self.meta("schema", |bytes| Ok(u64::from_le_bytes(bytes.try_into()?)))?.unwrap_or(0);
         if schema > u64::from(SCHEMA) {
             bail!(
@@ -133,22 +178,17 @@ impl Store {
                 self.path.display()
             );
         }
-        if schema < u64::from(SCHEMA) {
-            let schema = seal(&u64::from(SCHEMA).to_le_bytes());
-            self.meta.insert("schema", schema).map_err(|error| explain(error, &self.path))?;
-        }
-        Ok(())
+        Ok(schema < u64::from(SCHEMA))
     }
 
-    fn load_nodes(&self) -> Result<HashMap<NodeId, Known>> {
-        let mut nodes = HashMap::new();
+    fn records(&mut self) -> Result<Vec<(NodeId, NodeRecord)>> {
+        let mut records = Vec::new();
         for entry in &self.nodes {
-            let (node, record) = entry.map_err(|error| explain(error, &self.path))?;
-            let node = std::str::from_utf8(&node).map_err(|error| damage::found(error.into()))?;
-            let record = NodeRecord::from_bytes(&record).map_err(damage::found)?;
-            nodes.insert(NodeId::from(node), record.into());
+            let (_, value) = entry.map_err(|error| explain(error, &self.path))?;
+            unpack(&value, &mut records).map_err(damage::found)?;
+            self.values += 1;
         }
-        Ok(nodes)
+        Ok(records)
     }
 
     fn meta<T>(&self, name: &str, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<Option<T>> {
@@ -157,26 +197,15 @@ impl Store {
     }
 }
 
-fn last_bytes(commit: u64, run: LastRun) -> Vec<u8> {
-    let mut bytes = commit.to_le_bytes().to_vec();
-    bytes.extend_from_slice(&run.id.0.to_le_bytes());
-    bytes.extend_from_slice(&run.length.to_le_bytes());
-    bytes.push(u8::from(run.ended));
-    seal(&bytes)
-}
-
-fn read_last(bytes: &[u8]) -> Result<(u64, LastRun)> {
-    let mut fields = Fields(bytes);
-    let commit = u64::from_le_bytes(fields.take()?);
-    let run = LastRun {
-        id: RunId(u32::from_le_bytes(fields.take()?)),
-        length: u64::from_le_bytes(fields.take()?),
-        ended: fields.take::<1>()? != [0],
-    };
-    Ok((commit, run))
-}
-
 /// Big-endian, so that the order of keys is that of history.
+fn node_key(commit: u64, part: u16) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..8].copy_from_slice(&commit.to_be_bytes());
+    key[8..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// As [`node_key`].
 fn event_key(run: RunId, seq: u64, part: u16) -> [u8; 14] {
     let mut key = [0; 14];
     key[..4].copy_from_slice(&run.0.to_be_bytes());
@@ -227,16 +256,43 @@ pub(crate) fn explain(error: sled::Error, path: &Path) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{EventKind, Journal, Lock, Outcome};
+
+    #[test]
+    fn an_older_journal_is_made_anew_from_the_events() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(scratch.path())?;
+        let mut journal = Journal::open(&dir, Lock::acquire(&dir)?)?.0;
+        let node = NodeId::new("host", "bridge");
+        journal.begin_run("pair", "none", vec![(node.clone(), 7)])?;
+        let started =
+            EventKind::Started { node: node.clone(), attempt: 1, reason: String::new(), diff: None };
+        let finished = EventKind::Finished { node: node.clone(), outcome: Outcome::Changed, millis: 5 };
+        journal.commit(vec![started, finished])?;
+        let written = journal.node(&node).cloned().context("nothing is recorded")?;
+        drop(journal);
+        let store = Store::open(&dir)?.store;
+        store.meta.insert("schema", seal(&2u64.to_le_bytes()))?;
+        store.meta.insert(LAST, seal(b"of another form"))?;
+        store.nodes.insert("host/bridge", seal(b"of another form"))?;
+        drop(store);
+        for told in [1, 0] {
+            let (journal, notes) = Journal::open(&dir, Lock::acquire(&dir)?)?;
+            assert_eq!(notes.len(), told, "{notes:?}");
+            assert_eq!(journal.node(&node), Some(&NodeRecord { fingerprint: None, ..written.clone() }));
+        }
+        Ok(())
+    }
 
     #[test]
     fn a_newer_journal_is_left_alone() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let dir = StateDir::open(scratch.path())?;
         let store = Store::open(&dir)?.store;
-        store.meta.insert("schema", seal(&3u64.to_le_bytes()))?;
+        store.meta.insert("schema", seal(&(u64::from(SCHEMA) + 1).to_le_bytes()))?;
         drop(store);
         let Err(error) = Store::open(&dir) else { bail!("it was opened") };
-        assert!(error.to_string().contains("newer drover (schema 3"), "{error:#}");
+        assert!(error.to_string().contains("newer drover (schema 4"), "{error:#}");
         assert!(!error.is::<damage::Damaged>());
         Ok(())
     }
