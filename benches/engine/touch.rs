@@ -83,28 +83,29 @@ impl Observer for Blind {
     fn swept(&mut self, _leftovers: &[Leftover]) {}
 }
 
-fn steps(dir: &Path) -> impl Iterator<Item = Touch> {
-    let files = dir.join("files");
+fn steps() -> impl Iterator<Item = Touch> {
     (0..SIZE * SIZE).map(move |number| {
         let (layer, column) = (number / SIZE, number % SIZE);
-        Touch { path: files.join(Touch::name(layer, column)), layer, column }
+        Touch { path: format!("files/{layer}-{column}").into(), layer, column }
     })
 }
 
 /// Writes the graph to `DIR/build.ninja`.
 pub(crate) fn ninja(dir: &Path) -> Result<()> {
     let mut text = String::from("rule touch\n  command = touch $out\n");
-    for step in steps(dir) {
+    for step in steps() {
         let inputs = step.inputs().map(|name| format!(" files/{name}")).collect::<String>();
-        writeln!(text, "build files/{}: touch{inputs}", Touch::name(step.layer, step.column))?;
+        writeln!(text, "build {}: touch{inputs}", step.path.display())?;
     }
     std::fs::write(dir.join("build.ninja"), text).context("cannot write build.ninja")
 }
 
-/// Touches files below `DIR/files`, with the state in `DIR/state`, and says what it needed.
+/// Touches files below `files` in DIR, with the state in `DIR/state`, and says what it needed. Like ninja, it works from
+/// DIR, so that its commands are the same.
 pub(crate) fn touch(dir: &Path, jobs: usize) -> Result<()> {
     let begun = Instant::now();
     std::fs::create_dir_all(dir.join("files")).context("cannot make the directory for files")?;
+    std::env::set_current_dir(dir).context("cannot work from there")?;
     let node = |step: Touch| {
         let id = NodeId::new(&step.layer.to_string(), &step.column.to_string());
         Node { id, step: Arc::new(step), origin: String::new() }
@@ -113,7 +114,7 @@ pub(crate) fn touch(dir: &Path, jobs: usize) -> Result<()> {
     // The journal is read while the graph is made.
     let (graph, journal) = std::thread::scope(|scope| {
         let journal = scope.spawn(|| Journal::open(&state, Lock::acquire(&state)?));
-        let graph = Graph::new(steps(dir).map(node).collect());
+        let graph = Graph::new(steps().map(node).collect());
         (graph, journal.join().expect("opening a journal does not panic"))
     });
     let (Ok(graph), (mut journal, _notes)) = (graph, journal?) else { bail!("graph is wrong") };
@@ -135,6 +136,8 @@ pub(crate) fn touch(dir: &Path, jobs: usize) -> Result<()> {
     let ran = begun.elapsed() - opened;
     drop(journal);
     let closed = begun.elapsed() - opened - ran;
+    // The process ends here, as ninja does, without giving back its memory piece by piece.
+    std::mem::forget(graph);
     println!(
         "{} changed, {} unchanged: graph and journal {opened:.0?}, run {ran:.0?}, closing {closed:.0?}, {}",
         report.changed,

@@ -2,47 +2,49 @@
 //!
 //! It does not know what is in them.
 
+use crate::Attempt;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The log of one attempt. The file is made when its first text is written.
+/// The log of one attempt. The file is made when its first text is written. Of an attempt that has none, nothing is kept.
 pub(crate) struct AttemptLog {
-    path: PathBuf,
+    attempt: Arc<dyn Attempt>,
     file: Mutex<Option<File>>,
 }
 
 impl AttemptLog {
-    /// The log that is to be at `path`. Touches nothing.
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: Mutex::new(None) }
+    /// The attempt's log. Touches nothing.
+    pub(crate) fn new(attempt: Arc<dyn Attempt>) -> Self {
+        Self { attempt, file: Mutex::new(None) }
     }
 
     /// Adds to it.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
         // A writer that panicked left nothing worse than a line cut short.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = match &mut *file {
-            Some(file) => file.write_all(text.as_bytes()),
-            None => open(&self.path).and_then(|opened| file.insert(opened).write_all(text.as_bytes())),
-        };
-        written.with_context(|| format!("write the log `{}`", self.path.display()))
+        if let Some(file) = &mut *file {
+            return file.write_all(text.as_bytes()).context("write the log");
+        }
+        let Some(path) = self.attempt.log() else { return Ok(()) };
+        let written = open(&path).and_then(|opened| file.insert(opened).write_all(text.as_bytes()));
+        written.with_context(|| format!("write the log `{}`", path.display()))
     }
 
     /// Copies a tool's own log beside this one: `fetch.3.log` has `fetch.3-debootstrap.log`. Absent is fine.
     pub(crate) fn keep(&self, log: &Path) -> Result<()> {
-        let (Some(name), Some(own)) = (log.file_name(), self.path.file_stem()) else {
+        let Some(path) = self.attempt.log() else { return Ok(()) };
+        let (Some(name), Some(own)) = (log.file_name(), path.file_stem()) else {
             bail!("keep the log `{}`: it has no name", log.display());
         };
         let mut kept = own.to_owned();
         kept.push("-");
         kept.push(name);
-        copy(log, &self.path.with_file_name(kept))
-            .with_context(|| format!("keep the log `{}`", log.display()))
+        copy(log, &path.with_file_name(kept)).with_context(|| format!("keep the log `{}`", log.display()))
     }
 }
 

@@ -13,8 +13,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Who wants to see what a step says while it runs.
-pub trait Reporter: Send + Sync {
+/// One attempt at a step, as the run sees it: who hears what it says, and where it keeps what it writes. Most checks do
+/// neither, so that the places are asked for only when they are needed.
+pub trait Attempt: Send + Sync {
     /// The newest line of output, without its line end and without control characters.
     fn line(&self, line: &str);
 
@@ -23,12 +24,22 @@ pub trait Reporter: Send + Sync {
 
     /// Something about how it is done that is worth keeping. It was shown as a line already.
     fn remark(&self, _text: &str) {}
+
+    /// Its log, which is made when its first line is written; none for somebody who only looks.
+    fn log(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Where [`Cx::remember`] keeps what the node's undo has to know; nowhere for somebody who only looks.
+    fn memory(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
-/// Nobody listens.
+/// Somebody who only looks. Nobody listens.
 pub(crate) struct Nobody;
 
-impl Reporter for Nobody {
+impl Attempt for Nobody {
     fn line(&self, _line: &str) {}
 
     fn progress(&self, _done: u64, _total: u64) {}
@@ -37,21 +48,17 @@ impl Reporter for Nobody {
 /// What surrounds one attempt at a step.
 #[derive(Clone)]
 pub struct Scope {
-    /// The attempt's log. Made when its first line is written.
-    pub log: PathBuf,
+    /// The attempt itself.
+    pub attempt: Arc<dyn Attempt>,
     /// The run's interrupt.
     pub interrupt: Interrupt,
-    /// Who sees what the step says.
-    pub reporter: Arc<dyn Reporter>,
     /// When the attempt is stopped.
     pub deadline: Instant,
     /// Where [`Cx::cache`] leads: `STATE/cache`.
-    pub cache: PathBuf,
-    /// Where [`Cx::remember`] keeps what the node's undo has to know; nowhere for somebody who only looks.
-    pub memory: Option<PathBuf>,
+    pub cache: Arc<Path>,
     /// The value of the environment variable [`MARK`] of every process started for the run, by which whatever a killed
     /// run left behind is found.
-    pub mark: String,
+    pub mark: Arc<str>,
 }
 
 /// The environment variable that marks every process started for a run, but for daemons.
@@ -67,20 +74,18 @@ pub struct Cx {
 impl Cx {
     /// The door to the world for one attempt. Cheap: touches nothing.
     pub fn new(scope: Scope) -> Self {
-        let log = AttemptLog::new(scope.log.clone());
+        let log = AttemptLog::new(Arc::clone(&scope.attempt));
         Self { scope, begun: Instant::now(), log }
     }
 
     /// A door for looking only, outside of any run: nobody hears what is said, nothing is logged, nothing is interrupted.
     pub fn to_look() -> Self {
         Self::new(Scope {
-            log: "/dev/null".into(),
+            attempt: Arc::new(Nobody),
             interrupt: Interrupt::default(),
-            reporter: Arc::new(Nobody),
             deadline: Instant::now() + Duration::from_secs(3600),
-            cache: PathBuf::new(),
-            memory: None,
-            mark: "look".to_owned(),
+            cache: Path::new("").into(),
+            mark: "look".into(),
         })
     }
 
@@ -153,21 +158,21 @@ impl Cx {
 
     /// A line for the log and the screen.
     pub fn note(&self, line: &str) {
-        self.scope.reporter.line(line);
+        self.scope.attempt.line(line);
         if let Err(error) = self.log.write(&format!("# {line}\n")) {
-            self.scope.reporter.line(&format!("{error:#}"));
+            self.scope.attempt.line(&format!("{error:#}"));
         }
     }
 
     /// Something about how it is done that is worth keeping: for the log, and for the report of the run. In `apply` only.
     pub fn remark(&self, text: &str) {
         self.note(text);
-        self.scope.reporter.remark(text);
+        self.scope.attempt.remark(text);
     }
 
     /// How far it is: `done` of `total` of something that can be counted.
     pub fn progress(&self, done: u64, total: u64) {
-        self.scope.reporter.progress(done, total);
+        self.scope.attempt.progress(done, total);
     }
 
     /// Waits.
@@ -210,7 +215,7 @@ impl Cx {
     /// # Errors
     /// When it cannot be written.
     pub fn remember(&self, name: &str, text: &str) -> Result<()> {
-        let memory = self.scope.memory.as_ref().context("who only looks has nothing to remember")?;
+        let memory = self.scope.attempt.memory().context("who only looks has nothing to remember")?;
         HostFile::new(memory.join(name)).mode(0o600).write(text)
     }
 
@@ -219,7 +224,7 @@ impl Cx {
     /// # Errors
     /// When it cannot be read.
     pub fn remembered(&self, name: &str) -> Result<Option<String>> {
-        self.scope.memory.as_ref().map_or(Ok(None), |memory| HostFile::new(memory.join(name)).read())
+        self.scope.attempt.memory().map_or(Ok(None), |memory| HostFile::new(memory.join(name)).read())
     }
 
     /// How long the attempt may take. That it was stopped after so long is what is told, not how long its processes then
@@ -281,7 +286,7 @@ impl Cx {
         }
         if let Some(Line::Whole(last) | Line::Overwritten(last)) = lines.iter().rfind(|line| !line.is_blank())
         {
-            self.scope.reporter.line(last);
+            self.scope.attempt.line(last);
         }
         if text.is_empty() { Ok(()) } else { self.log.write(&text) }
     }

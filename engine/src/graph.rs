@@ -2,17 +2,19 @@
 //!
 //! It does no I/O, starts no threads, and does not know what has been done already.
 
+mod edges;
 mod error;
 
 pub use error::{GraphError, Link};
 
-use crate::{Need, Node, Resource};
+use crate::Node;
 use drover_state::NodeId;
+use edges::connect;
+use foldhash::{HashMap, HashMapExt};
 use petgraph::algo::toposort;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, EdgeFiltered, EdgeRef, IntoNeighbors, Reversed, Visitable};
 use petgraph::{Direction, visit::GraphBase};
-use std::collections::{HashMap, HashSet};
 
 /// Nodes in an order in which they can be done.
 ///
@@ -126,75 +128,6 @@ fn index_ids(nodes: &[Node], errors: &mut Vec<GraphError>) -> HashMap<NodeId, us
         }
     }
     by_id
-}
-
-/// Who provides what, looked up by whole resources and, where somebody asks for that, by their kind.
-#[derive(Default)]
-struct Providers {
-    by_resource: HashMap<Resource, Vec<u32>>,
-    by_kind: HashMap<&'static str, Vec<u32>>,
-}
-
-impl Providers {
-    /// Resources of the kinds in `kinds` are also found by kind.
-    fn new(nodes: &[Node], kinds: &HashSet<&'static str>) -> Self {
-        let mut providers = Self::default();
-        providers.by_resource.reserve(nodes.len());
-        for (index, node) in (0..).zip(nodes) {
-            for resource in node.step.provides() {
-                if kinds.contains(resource.kind) {
-                    providers.by_kind.entry(resource.kind).or_default().push(index);
-                }
-                providers.by_resource.entry(resource).or_default().push(index);
-            }
-        }
-        providers
-    }
-
-    /// Those that `need` asks for.
-    fn find(&self, need: &Need) -> &[u32] {
-        let found = match need {
-            Need::Must(resource) | Need::IfAny(resource) | Need::Helps(resource) => {
-                self.by_resource.get(resource)
-            }
-            Need::After(kind) => self.by_kind.get(kind),
-        };
-        found.map_or(&[], Vec::as_slice)
-    }
-}
-
-fn connect(nodes: &[Node], errors: &mut Vec<GraphError>) -> DiGraph<(), Edge> {
-    let needs: Vec<Vec<Need>> = nodes.iter().map(|node| node.step.needs()).collect();
-    let kinds = needs.iter().flatten().filter_map(|need| match need {
-        Need::After(kind) => Some(*kind),
-        Need::Must(_) | Need::IfAny(_) | Need::Helps(_) => None,
-    });
-    let providers = Providers::new(nodes, &kinds.collect());
-    let mut edges = DiGraph::with_capacity(nodes.len(), needs.iter().map(Vec::len).sum());
-    for _ in nodes {
-        edges.add_node(());
-    }
-    for (index, needs) in (0..).zip(&needs) {
-        for need in needs {
-            let found = providers.find(need);
-            if let (Need::Must(resource), []) = (need, found) {
-                errors.push(GraphError::unmet(&nodes[index as usize], resource));
-            }
-            // That a step comes after its own kind, or uses what it makes itself, means the others.
-            let found = found.iter().filter(|one| matches!(need, Need::Must(_)) || **one != index);
-            edges.extend_with_edges(found.map(|one| (*one, index, edge(need))));
-        }
-    }
-    edges
-}
-
-fn edge(need: &Need) -> Edge {
-    match need {
-        Need::Must(_) => Edge::Must,
-        Need::IfAny(_) => Edge::IfAny,
-        Need::Helps(_) => Edge::Helps,
-        Need::After(_) => Edge::After,
-    }
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ mod whole;
 
 pub use check::Check;
 pub use command::{Cmd, CommandError, Output};
-pub use cx::{Cx, MARK, Reporter, Scope};
+pub use cx::{Attempt, Cx, MARK, Scope};
 pub use fingerprint::fingerprint;
 pub use graph::{Edge, Graph, GraphError, Link};
 pub use guardian::Leftover;

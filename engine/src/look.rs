@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug)]
 pub(crate) struct Look {
     pub(crate) interrupt: Interrupt,
-    pub(crate) cache: PathBuf,
-    pub(crate) mark: String,
+    pub(crate) cache: Arc<Path>,
+    pub(crate) mark: Arc<str>,
     pub(crate) diagnose: fn(&Failure) -> Option<Remedy>,
 }
 
@@ -74,13 +74,11 @@ impl Look {
     /// A door to the world for somebody who only looks: what is said there is not kept.
     pub(crate) fn cx(&self, patience: Duration) -> Cx {
         Cx::new(Scope {
-            log: PathBuf::from("/dev/null"),
+            attempt: Arc::new(Nobody),
             interrupt: self.interrupt.clone(),
-            reporter: Arc::new(Nobody),
             deadline: Instant::now() + patience,
-            cache: self.cache.clone(),
-            memory: None,
-            mark: self.mark.clone(),
+            cache: Arc::clone(&self.cache),
+            mark: Arc::clone(&self.mark),
         })
     }
 }

@@ -106,9 +106,9 @@ impl PreviewOptions {
     fn look(&self) -> Look {
         Look {
             interrupt: self.interrupt.clone(),
-            cache: self.cache.clone(),
+            cache: self.cache.as_path().into(),
             // What only looks leaves nothing behind that would have to be found.
-            mark: "preview".to_owned(),
+            mark: "preview".into(),
             diagnose: self.diagnose,
         }
     }

@@ -79,8 +79,8 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
         let pool = pool(work.options.limits.jobs)?;
         let look = Look {
             interrupt: work.options.interrupt.clone(),
-            cache: work.state.cache(),
-            mark: mark.clone(),
+            cache: work.state.cache().into(),
+            mark: Arc::clone(&mark),
             diagnose: work.options.diagnose,
         };
         let complaints = pool.install(|| look.preconditions(work.graph, work.selected));
@@ -99,7 +99,7 @@ pub(crate) fn guarded<T>(
     work: &Work<'_>,
     journal: &mut Journal,
     observer: &mut dyn Observer,
-    act: impl FnOnce(String, &mut Journal, &mut dyn Observer) -> Result<T>,
+    act: impl FnOnce(Arc<str>, &mut Journal, &mut dyn Observer) -> Result<T>,
 ) -> Result<T> {
     let family = guardian::family(work.state)?;
     if journal.was_killed() {
@@ -107,7 +107,7 @@ pub(crate) fn guarded<T>(
     }
     let mark = guardian::mark(&family);
     let guardian = Guardian::start(&work.options.guardian, &mark)?;
-    let done = act(mark, journal, observer);
+    let done = act(mark.into(), journal, observer);
     // Whatever was killed may have left something that was out of reach: that is what the guardian is for.
     let ended = done.as_ref().map_or_else(|error| error.is::<Unmet>(), |_| true);
     let gone = match ended && !work.options.interrupt.stops_commands() {
@@ -137,7 +137,7 @@ fn are_fatal(work: &Work<'_>, complaints: &[Complaint]) -> bool {
 
 /// What all workers of a run are told.
 struct Shared {
-    mark: String,
+    mark: Arc<str>,
     /// What this host lacks for nodes that hold up only others like them.
     unmet: HashMap<usize, Failure>,
 }
@@ -161,7 +161,17 @@ fn within(
     let chosen = chosen.map(|node| (nodes[node].id.clone(), prints[node])).collect();
     let begun = journal.begin_run(&work.options.plan, &work.options.source, chosen)?;
     let Shared { mark, unmet } = shared;
-    let worker = Worker { work, run: begun.run, records, prints, mark, unmet, inbox: Arc::new(Inbox::new()) };
+    let worker = Worker {
+        work,
+        run: begun.run,
+        unmet,
+        records,
+        prints,
+        state: Arc::new(work.state.clone()),
+        cache: work.state.cache().into(),
+        mark,
+        inbox: Arc::new(Inbox::new()),
+    };
     let jobs = work.options.limits.jobs.max(1);
     let front = Front::new(work.graph, work.selected, jobs);
     let turns = Turns::new(jobs);

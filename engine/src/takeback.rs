@@ -3,15 +3,14 @@
 //! One thing after the other, in the thread that also writes the journal: nothing here takes long. What was found as it
 //! is and taken over is nobody's to undo. It does not know what steps do, nor what is shown of it.
 
-use crate::cx::Nobody;
 use crate::failure::{Stop, guard};
 use crate::run::guarded;
-use crate::{Action, Cx, Graph, Observer, Report, Scope, Step, Undo, Work, fingerprint};
+use crate::{Action, Attempt, Cx, Graph, Observer, Report, Scope, Step, Undo, Work, fingerprint};
 use anyhow::{Context, Result, ensure};
 use drover_state::{Event, EventKind, Failure, Journal, NodeId, NodeRecord, Outcome, Phase};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,12 +46,11 @@ pub fn takebacks(work: &Work<'_>, journal: &Journal) -> Vec<Takeback> {
     let way = Way::back(work, journal);
     let told = way.order.iter().map(|node| {
         let step = &work.graph.nodes()[*node].step;
-        let (undo, failure) =
-            match guard(Phase::Undo, || step.undo(&way.cx(*node, "/dev/null".into(), "preview"))) {
-                Ok(undo) => (undo, None),
-                Err(Stop::Failed(failure)) => (Undo::default(), Some(failure)),
-                Err(Stop::Interrupted) => (Undo::default(), None),
-            };
+        let (undo, failure) = match guard(Phase::Undo, || step.undo(&way.cx(*node, None, "preview"))) {
+            Ok(undo) => (undo, None),
+            Err(Stop::Failed(failure)) => (Undo::default(), Some(failure)),
+            Err(Stop::Interrupted) => (Undo::default(), None),
+        };
         Takeback {
             id: way.id(*node),
             title: step.title(),
@@ -127,7 +125,7 @@ impl<'a> Way<'a> {
     /// Whether undoing the node takes away what goes with it. Where that cannot be told, each has to see for itself.
     fn goes_whole(&self, node: usize) -> bool {
         let step = &self.work.graph.nodes()[node].step;
-        let cx = self.cx(node, "/dev/null".into(), "preview");
+        let cx = self.cx(node, None, "preview");
         guard(Phase::Undo, || step.undo(&cx)).is_ok_and(|undo| undo.whole)
     }
 
@@ -135,24 +133,42 @@ impl<'a> Way<'a> {
         self.work.graph.nodes()[node].id.clone()
     }
 
-    fn cx(&self, node: usize, log: PathBuf, mark: &str) -> Cx {
+    fn cx(&self, node: usize, log: Option<&Path>, mark: &str) -> Cx {
         let Work { graph, state, options, .. } = self.work;
         Cx::new(Scope {
-            log,
+            attempt: Arc::new(Undoing { log: log.map(Path::to_owned), memory: state.memory(&self.id(node)) }),
             interrupt: options.interrupt.clone(),
-            reporter: Arc::new(Nobody),
             deadline: Instant::now() + graph.nodes()[node].step.timeout(),
-            cache: state.cache(),
-            memory: Some(state.memory(&self.id(node))),
-            mark: mark.to_owned(),
+            cache: state.cache().into(),
+            mark: mark.into(),
         })
+    }
+}
+
+/// An attempt at taking something back, or a look at what that would be. Nobody listens.
+struct Undoing {
+    log: Option<PathBuf>,
+    memory: PathBuf,
+}
+
+impl Attempt for Undoing {
+    fn line(&self, _line: &str) {}
+
+    fn progress(&self, _done: u64, _total: u64) {}
+
+    fn log(&self) -> Option<PathBuf> {
+        self.log.clone()
+    }
+
+    fn memory(&self) -> Option<PathBuf> {
+        Some(self.memory.clone())
     }
 }
 
 /// One way back, being gone.
 struct Walk<'a> {
     way: &'a Way<'a>,
-    mark: String,
+    mark: Arc<str>,
     journal: &'a mut Journal,
     observer: &'a mut dyn Observer,
     report: Report,
@@ -192,7 +208,7 @@ impl Walk<'_> {
         let run = self.journal.run().context("no run was begun")?;
         let attempt = self.way.attempts[node] + 1;
         let log = self.way.work.state.log(run, &id, attempt);
-        let cx = self.way.cx(node, log.clone(), &self.mark);
+        let cx = self.way.cx(node, Some(&log), &self.mark);
         let undone = match guard(Phase::Undo, || step.undo(&cx)) {
             Ok(Undo { actions, kept, .. }) if actions.is_empty() => {
                 let outcome = if kept.is_empty() { Outcome::Undone } else { Outcome::Unchanged };

@@ -4,17 +4,16 @@
 //! after a loss to `recovery`.
 
 use crate::current::Current;
-use crate::record::Known;
+use crate::record::Nodes;
 use crate::store::{LastRun, Store};
 use crate::{Event, EventKind, Lock, NodeId, NodeRecord, RunId, StateDir, recovery};
 use anyhow::{Context, Result, bail};
-use std::collections::HashMap;
 
 /// The journal of a state directory. There is one at a time.
 #[derive(Debug)]
 pub struct Journal {
     dir: StateDir,
-    nodes: HashMap<NodeId, Known>,
+    nodes: Nodes,
     last: Option<LastRun>,
     current: Option<Current>,
     store: Store,
@@ -44,7 +43,7 @@ impl Journal {
         Ok((journal, recovered.notes))
     }
 
-    /// What is recorded of all nodes, also of those that are in no plan any more, in no order.
+    /// What is recorded of all nodes, also of those that are in no plan any more, in the order in which they came first.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeId, &NodeRecord)> {
         self.nodes.iter().filter_map(|(node, known)| Some((node, known.record.as_ref()?)))
     }

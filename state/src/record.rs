@@ -2,8 +2,9 @@
 //!
 //! It does not know where it is stored.
 
-use crate::{Event, EventKind, Outcome, RunId, Status};
+use crate::{Event, EventKind, NodeId, Outcome, RunId, Status};
 use anyhow::Result;
+use indexmap::IndexMap;
 use jiff::Timestamp;
 use jiff::fmt::serde::timestamp::millisecond;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct NodeRecord {
     #[serde(with = "millisecond::required")]
     pub at: Timestamp,
 }
+
+/// What is known of each node while the journal is open, in the order in which they came first: mostly that of the plan.
+pub(crate) type Nodes = IndexMap<NodeId, Known, foldhash::fast::RandomState>;
 
 /// What is known of a node while the journal is open.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //!
 //! It knows what may be lost and where it still stands; how to write it is known to `store`.
 
-use crate::record::Known;
+use crate::record::{Known, Nodes};
 use crate::store::{Batch, LastRun, Opened, Store};
 use crate::{Event, EventKind, EventReader, NodeId, NodeRecord, RunId, StateDir, damage};
 use anyhow::{Context, Result};
@@ -14,7 +14,7 @@ use std::path::Path;
 /// A journal that can be worked with.
 pub(crate) struct Recovered {
     pub(crate) store: Store,
-    pub(crate) nodes: HashMap<NodeId, Known>,
+    pub(crate) nodes: Nodes,
     pub(crate) last: Option<LastRun>,
     /// What had to be mended.
     pub(crate) notes: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) fn open(dir: &StateDir) -> Result<Recovered> {
 
 fn open_whole(dir: &StateDir) -> Result<Recovered> {
     let Opened { store, records, last, is_older, lost } = Store::open(dir)?;
-    let mut nodes = HashMap::with_capacity(records.len());
+    let mut nodes = Nodes::with_capacity_and_hasher(records.len(), <_>::default());
     nodes.extend(records.into_iter().map(|(node, record)| (node, Known::from(record))));
     let mut recovered = Recovered { store, nodes, last, notes: Vec::new() };
     if let Some(last) = last {

@@ -1,7 +1,7 @@
 //! The steps that edit a container's root file system, on real trees: an honest one, and hostile ones.
 
 use anyhow::Result;
-use drover_engine::{Check, Cx, Interrupt, Reporter, Scope};
+use drover_engine::{Attempt, Check, Cx, Interrupt, Scope};
 use drover_steps::architecture::Architecture;
 use drover_steps::base::Base;
 use drover_steps::container::Container;
@@ -25,11 +25,21 @@ const EDITS: [&str; 5] = [
     "GuestFile(path: \"/etc/profile.d/ci.sh\", content: \"export MAXPARMAKES=2\\n\", mode: \"0640\", owner: \"abuild:399\")",
 ];
 
-struct Silent;
+/// An attempt to which nobody listens; in this directory it writes.
+struct Silent(PathBuf);
 
-impl Reporter for Silent {
+impl Attempt for Silent {
     fn line(&self, _line: &str) {}
+
     fn progress(&self, _done: u64, _total: u64) {}
+
+    fn log(&self) -> Option<PathBuf> {
+        Some(self.0.join("log"))
+    }
+
+    fn memory(&self) -> Option<PathBuf> {
+        Some(self.0.join("memory"))
+    }
 }
 
 /// A directory with `storage/rootfs/a/rootfs` in it, and `outside`, which nobody may touch.
@@ -54,13 +64,11 @@ impl World {
             joins_controllers: true,
         };
         let scope = Scope {
-            log: place.path().join("log"),
+            attempt: Arc::new(Silent(place.path().to_owned())),
             interrupt: Interrupt::default(),
-            reporter: Arc::new(Silent),
             deadline: Instant::now() + Duration::from_secs(60),
-            cache: place.path().join("cache"),
-            memory: Some(place.path().join("memory")),
-            mark: "test".to_owned(),
+            cache: place.path().join("cache").into(),
+            mark: "test".into(),
         };
         Self { cx: Cx::new(scope), at, place }
     }

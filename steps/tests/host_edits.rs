@@ -1,7 +1,7 @@
 //! The steps that edit the host where a plan says, on real trees: `HostFile`, `Command`, `RelocateCache`, `RelocateHome`.
 
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, Interrupt, Reporter, Scope};
+use drover_engine::{Attempt, Check, Cx, Interrupt, Scope};
 use drover_steps::farm::{Account, Farm, PlanDirectory};
 use drover_steps::registry::{Kind, Parse};
 use drover_steps::step::FarmStep;
@@ -13,11 +13,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-struct Silent;
+/// An attempt to which nobody listens; in this directory it writes.
+struct Silent(PathBuf);
 
-impl Reporter for Silent {
+impl Attempt for Silent {
     fn line(&self, _line: &str) {}
+
     fn progress(&self, _done: u64, _total: u64) {}
+
+    fn log(&self) -> Option<PathBuf> {
+        Some(self.0.join("log"))
+    }
+
+    fn memory(&self) -> Option<PathBuf> {
+        Some(self.0.join("memory"))
+    }
 }
 
 /// A directory that stands for the host.
@@ -54,13 +64,11 @@ impl World {
             fs::write(path(file), text)?;
         }
         let scope = Scope {
-            log: path("log"),
+            attempt: Arc::new(Silent(place.path().to_owned())),
             interrupt: Interrupt::default(),
-            reporter: Arc::new(Silent),
             deadline: Instant::now() + Duration::from_secs(60),
-            cache: path("cache"),
-            memory: Some(path("memory")),
-            mark: "test".to_owned(),
+            cache: path("cache").into(),
+            mark: "test".into(),
         };
         Ok(Self { cx: Cx::new(scope), at, place })
     }

@@ -2,9 +2,11 @@
 //!
 //! It does not know what the messages mean, but for the one that a step's own words become.
 
-use crate::Reporter;
+use crate::Attempt;
 use crate::run::worker::Message;
+use drover_state::{NodeId, RunId, StateDir};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,14 +91,18 @@ impl<M> Mail<M> {
     }
 }
 
-/// One node's way into the mailbox.
+/// An attempt at a node: its way into the mailbox, and its place in the state directory.
 #[derive(Debug)]
 pub(crate) struct Voice<M> {
     pub(crate) inbox: Arc<Inbox<M>>,
     pub(crate) node: usize,
+    pub(crate) id: NodeId,
+    pub(crate) attempt: u32,
+    pub(crate) run: RunId,
+    pub(crate) state: Arc<StateDir>,
 }
 
-impl Reporter for Voice<Message> {
+impl Attempt for Voice<Message> {
     fn line(&self, line: &str) {
         self.inbox.said(self.node, |said| said.line = Some(line.to_owned()));
     }
@@ -107,5 +113,13 @@ impl Reporter for Voice<Message> {
 
     fn remark(&self, text: &str) {
         self.inbox.post(Message::Remark { node: self.node, text: text.to_owned() }, false);
+    }
+
+    fn log(&self) -> Option<PathBuf> {
+        Some(self.state.log(self.run, &self.id, self.attempt))
+    }
+
+    fn memory(&self) -> Option<PathBuf> {
+        Some(self.state.memory(&self.id))
     }
 }

@@ -7,9 +7,9 @@ use crate::run::front::Front;
 use crate::run::inbox::{Inbox, Voice};
 use crate::run::turns::{Turn, Turns};
 use crate::{Check, Cx, Node, Scope, Work, run_step};
-use drover_state::{Failure, NodeRecord, RunId};
+use drover_state::{Failure, NodeRecord, RunId, StateDir};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,9 @@ pub(crate) struct Worker<'a> {
     pub(crate) records: Vec<Option<NodeRecord>>,
     /// The fingerprint of each node's step.
     pub(crate) prints: Vec<u64>,
-    pub(crate) mark: String,
+    pub(crate) state: Arc<StateDir>,
+    pub(crate) cache: Arc<Path>,
+    pub(crate) mark: Arc<str>,
     pub(crate) inbox: Arc<Inbox<Message>>,
 }
 
@@ -75,22 +77,20 @@ impl Worker<'_> {
         if let Some(failure) = self.unmet.get(&node) {
             return Err(Stop::Failed(Box::new(failure.clone())));
         }
-        let log = self.log(node);
-        let answer = run_step::check(self.node(node).step.as_ref(), &self.cx(node, &log));
-        answer.map_err(|stop| self.complete(stop, log))
+        let answer = run_step::check(self.node(node).step.as_ref(), &self.cx(node));
+        answer.map_err(|stop| self.complete(stop, node))
     }
 
     /// Applies a node whose start is recorded.
     fn apply(&self, node: usize, turns: &Turns) {
         let begun = Instant::now();
-        let log = self.log(node);
         let mut retry = 0;
         let again = |failure: &Failure| {
             retry += 1;
             self.wait_to_retry(node, failure, retry - 1)
         };
-        let answer = run_step::apply(self.node(node).step.as_ref(), || self.cx(node, &log), again);
-        let answer = answer.map_err(|stop| self.complete(stop, log));
+        let answer = run_step::apply(self.node(node).step.as_ref(), || self.cx(node), again);
+        let answer = answer.map_err(|stop| self.complete(stop, node));
         let is_urgent = !turns.applied();
         self.inbox.post(Message::Applied { node, answer, took: begun.elapsed() }, is_urgent);
     }
@@ -99,33 +99,36 @@ impl Worker<'_> {
         &self.work.graph.nodes()[node]
     }
 
-    /// Where the output of this run's attempt at the node goes.
-    fn log(&self, node: usize) -> PathBuf {
-        self.work.state.log(self.run, &self.node(node).id, self.attempt(node))
-    }
-
     /// The number of this run's attempt at the node, over all runs.
     pub(crate) fn attempt(&self, node: usize) -> u32 {
         self.records[node].as_ref().map_or(0, |record| record.attempts) + 1
     }
 
-    fn cx(&self, node: usize, log: &Path) -> Cx {
+    fn cx(&self, node: usize) -> Cx {
+        let Node { id, step, .. } = self.node(node);
+        let voice = Voice {
+            inbox: Arc::clone(&self.inbox),
+            node,
+            id: id.clone(),
+            attempt: self.attempt(node),
+            run: self.run,
+            state: Arc::clone(&self.state),
+        };
         Cx::new(Scope {
-            log: log.to_owned(),
+            attempt: Arc::new(voice),
             interrupt: self.work.options.interrupt.clone(),
-            reporter: Arc::new(Voice { inbox: Arc::clone(&self.inbox), node }),
-            deadline: Instant::now() + self.node(node).step.timeout(),
-            cache: self.work.state.cache(),
-            memory: Some(self.work.state.memory(&self.node(node).id)),
-            mark: self.mark.clone(),
+            deadline: Instant::now() + step.timeout(),
+            cache: Arc::clone(&self.cache),
+            mark: Arc::clone(&self.mark),
         })
     }
 
     /// Adds to a failure what the step does not know of it.
-    fn complete(&self, stop: Stop, log: PathBuf) -> Stop {
+    fn complete(&self, stop: Stop, node: usize) -> Stop {
         match stop {
             Stop::Interrupted => Stop::Interrupted,
             Stop::Failed(mut failure) => {
+                let log = self.work.state.log(self.run, &self.node(node).id, self.attempt(node));
                 failure.log = log.exists().then_some(log);
                 failure.remedy = (self.work.options.diagnose)(&failure);
                 Stop::Failed(failure)

@@ -1,21 +1,28 @@
 //! What a step is given, for tests that run commands.
 
 use anyhow::{Context, Result};
-use drover_engine::{Cmd, CommandError, Cx, Interrupt, Reporter, Scope};
+use drover_engine::{self as engine, Cmd, CommandError, Cx, Interrupt, Scope};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// All that was reported.
-#[derive(Default)]
-pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
+pub(crate) struct Lines {
+    pub(crate) said: Mutex<Vec<String>>,
+    log: PathBuf,
+}
 
-impl Reporter for Lines {
+impl engine::Attempt for Lines {
     fn line(&self, line: &str) {
-        self.0.lock().expect("no reporter panics").push(line.to_owned());
+        self.said.lock().expect("no reporter panics").push(line.to_owned());
     }
 
     fn progress(&self, done: u64, total: u64) {
         self.line(&format!("{done}/{total}"));
+    }
+
+    fn log(&self) -> Option<PathBuf> {
+        Some(self.log.clone())
     }
 }
 
@@ -30,16 +37,14 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn new(timeout: Duration) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let lines = Arc::new(Lines::default());
+        let lines = Arc::new(Lines { said: Mutex::default(), log: dir.path().join("logs/1.log") });
         let interrupt = Interrupt::default();
         let cx = Cx::new(Scope {
-            log: dir.path().join("logs/1.log"),
+            attempt: lines.clone(),
             interrupt: interrupt.clone(),
-            reporter: lines.clone(),
             deadline: Instant::now() + timeout,
-            cache: dir.path().join("cache"),
-            memory: None,
-            mark: format!("commands-{}", std::process::id()),
+            cache: dir.path().join("cache").into(),
+            mark: format!("commands-{}", std::process::id()).into(),
         });
         Ok(Self { dir, lines, interrupt, cx })
     }
