@@ -71,8 +71,11 @@ fn compare() -> Result<()> {
 fn host() -> Result<Host> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
     // A mirror has indexes for architectures, and the package of its keys, only by what its empty systems have.
-    let bookworm =
-        Release { code_name: "bookworm", packages: &["debian-archive-keyring"], architectures: &["amd64"] };
+    let bookworm = Release {
+        code_name: "bookworm",
+        packages: &[&["debian-archive-keyring"]],
+        architectures: &["amd64"],
+    };
     let contents = Contents { host: &["ninja-build"], releases: &[bookworm] };
     let mirror = Mirror::prepare(&ground, &contents)?;
     let options = HostOptions::new().installing_from(&mirror).show(std::env::current_exe()?, BENCH);

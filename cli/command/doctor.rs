@@ -60,7 +60,7 @@ fn asked(plan: &Loaded, state: Option<&StateDir>, run: &str) -> Result<Vec<Findi
         diagnose: drover_steps::diagnosis::diagnose,
     };
     let nodes = plan.graph.nodes();
-    let complaints = drover_engine::preconditions(&plan.graph, &vec![true; nodes.len()], &how)?;
+    let complaints = drover_engine::preconditions(&plan.graph, &vec![true; nodes.len()], &how)?.complaints;
     let is_free = |id: &drover_state::NodeId| complaints.iter().all(|complaint| complaint.id != *id);
     let on_host: Vec<bool> =
         nodes.iter().map(|node| node.id.place() == "host" && is_free(&node.id)).collect();

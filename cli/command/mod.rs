@@ -15,8 +15,8 @@ mod steps;
 use crate::args::{Args, Command, Target};
 use crate::exit::Exit;
 use anyhow::Result;
-use drover_engine::{Graph, Selection};
-use drover_state::StateDir;
+use drover_engine::{Edge, Graph, Selection};
+use drover_state::{NodeId, StateDir};
 use drover_steps::plan::{Diagnostic, Loaded, Settings};
 use std::io::{self, Write};
 use std::path::Path;
@@ -75,15 +75,30 @@ struct Planned {
     graph: Graph,
     /// For each node, whether it is meant.
     selection: Vec<bool>,
+    /// The names of all containers.
+    containers: Vec<String>,
 }
 
 impl Planned {
     /// Loads a plan and selects from it.
     fn load(target: &Target) -> Result<Self> {
-        let Loaded { name, graph, .. } = load(&target.plan, &target.settings())?;
+        let Loaded { name, graph, containers, .. } = load(&target.plan, &target.settings())?;
+        let containers = containers.iter().map(|container| container.name.clone()).collect();
         let Target { only, until, exclude, .. } = target.clone();
         let selection = Selection { only, until, exclude }.of(&graph)?;
-        Ok(Self { name, graph, selection })
+        Ok(Self { name, graph, selection, containers })
+    }
+
+    /// The containers that cannot do without a node.
+    fn containers_after(&self, node: &NodeId) -> impl Iterator<Item = &str> {
+        let mut after = vec![false; self.graph.nodes().len()];
+        self.graph.find(node.as_str()).into_iter().for_each(|node| after[node] = true);
+        self.graph.add_downstream(&mut after, Edge::is_hard);
+        let needs = move |name: &str| {
+            let mut nodes = self.graph.nodes().iter().zip(&after);
+            nodes.any(|(node, after)| *after && node.id.place() == name)
+        };
+        self.containers.iter().map(String::as_str).filter(move |name| needs(name))
     }
 
     /// The nodes that are meant, each after what it needs.

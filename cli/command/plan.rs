@@ -5,11 +5,11 @@ use crate::args::{Pace, Plan};
 use crate::exit::Exit;
 use anyhow::Result;
 use console::style;
-use drover_engine::{Complaint, Finding, Interrupt, Preview, PreviewOptions, Unmet};
+use drover_engine::{Doubt, Finding, Interrupt, Preview, PreviewOptions, Readiness, Unmet};
 use drover_state::{EventReader, NodeId, StateDir, Status};
 use serde_json::json;
-use std::collections::HashMap;
-use std::fmt::Write;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::{Display, Write};
 use std::path::Path;
 
 /// Shows what a run would change.
@@ -26,12 +26,16 @@ pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
             .join("cache"),
         diagnose: drover_steps::diagnosis::diagnose,
     };
-    let unmet = Unmet(drover_engine::preconditions(&planned.graph, &planned.selection, &how)?);
+    let Readiness { complaints, doubts } =
+        drover_engine::preconditions(&planned.graph, &planned.selection, &how)?;
+    let unmet = Unmet(complaints);
     let previews = drover_engine::preview(&planned.graph, &planned.selection, &recorded, &how)?;
     if options.json {
-        print_json(&json!({ "plan": planned.name, "nodes": previews, "unmet": unmet.0 }))?;
+        let doubts = json!({ "plan": planned.name, "nodes": previews, "unmet": unmet.0, "doubts": doubts });
+        print_json(&doubts)?;
     } else {
-        print(&text(&previews, &unmet, options.brief))?;
+        let text = text(&previews, &unmet, options.brief);
+        print(&(text + &limits(&planned, &unmet, &doubts)))?;
     }
     Ok(exit(&previews, &unmet, options.detailed_exitcode))
 }
@@ -68,23 +72,55 @@ fn text(previews: &[Preview], unmet: &Unmet, brief: bool) -> String {
             }
         }
     }
-    let (local, all): (Vec<_>, Vec<_>) = unmet.0.iter().cloned().partition(|complaint| complaint.local);
+    let all: Vec<_> = unmet.0.iter().filter(|complaint| !complaint.local).cloned().collect();
     if !all.is_empty() {
         let _ = writeln!(text, "\n{}", Unmet(all));
     }
-    text + &cannot(&local)
+    text
 }
 
-/// What this host cannot do, place by place, while it can do the rest.
-fn cannot(complaints: &[Complaint]) -> String {
+/// What this host cannot do, container by container, while it can do the rest; and what may turn out so.
+fn limits(planned: &Planned, unmet: &Unmet, doubts: &[Doubt]) -> String {
+    let local = unmet.0.iter().filter(|complaint| complaint.local);
+    let cannot = by_reason(planned, local.map(|complaint| (&complaint.id, complaint.failure.why())));
+    let may_not = by_reason(planned, doubts.iter().map(|doubt| (&doubt.id, doubt.text.clone())));
     let mut text = String::new();
-    for (number, Complaint { id, failure, .. }) in complaints.iter().enumerate() {
-        if number == 0 {
-            text += "\nthis host cannot build all of it; a run leaves these out, and what needs them:\n";
+    let mut add = |title: &str, sign: &dyn Display, reasons: Vec<(String, BTreeSet<&str>)>| {
+        for (number, (why, places)) in reasons.iter().enumerate() {
+            if number == 0 {
+                let _ = writeln!(text, "\n{title}:");
+            }
+            let places: Vec<_> = places.iter().copied().collect();
+            let _ = writeln!(text, "{sign} {}: {why}", places.join(", "));
         }
-        let _ = writeln!(text, "{} {}: {}", style("!").red(), id.place(), failure.why());
-    }
+    };
+    add(
+        "this host cannot build all of it; a run leaves these out, and what needs them",
+        &style("!").red(),
+        cannot,
+    );
+    add("whether it can build these is not known; a run tries", &style("?").yellow(), may_not);
     text
+}
+
+/// Reasons, each once, with the containers for which it counts; where there are none, with the place itself.
+fn by_reason<'a>(
+    planned: &'a Planned,
+    reasons: impl Iterator<Item = (&'a NodeId, String)>,
+) -> Vec<(String, BTreeSet<&'a str>)> {
+    let mut told: Vec<(String, BTreeSet<&str>)> = Vec::new();
+    for (id, why) in reasons {
+        let mut places: BTreeSet<_> = planned.containers_after(id).collect();
+        let known = told.iter().position(|(other, _)| *other == why);
+        if places.is_empty() && known.is_none() {
+            places.insert(id.place());
+        }
+        match known {
+            Some(known) => told[known].1.extend(places),
+            None => told.push((why, places)),
+        }
+    }
+    told
 }
 
 /// `+` for what was never done, `~` for what was done and has drifted or was interrupted.

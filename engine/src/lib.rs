@@ -58,7 +58,7 @@ pub use guardian::Leftover;
 pub use host_file::HostFile;
 pub use interrupt::{Interrupt, Interrupted};
 pub use jail::{Bind, Foreign, Jail};
-pub use look::{Complaint, Unmet};
+pub use look::{Complaint, Doubt, Readiness, Unmet};
 pub use node::Node;
 pub use observer::Observer;
 pub use preview::{Finding, Preview, PreviewOptions, preconditions, preview};

@@ -4,14 +4,14 @@
 
 use crate::cx::Nobody;
 use crate::failure::{Stop, guard, is_denied};
-use crate::{Cx, Graph, Interrupt, Node, Scope};
+use crate::{Attempt, Cx, Graph, Interrupt, Node, Scope};
 use drover_state::{Failure, NodeId, Phase, Remedy};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long all preconditions together may take, most of which look for a file.
@@ -39,16 +39,58 @@ pub struct Complaint {
     pub local: bool,
 }
 
+/// Something that could not be found out, and may yet turn out to be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Doubt {
+    /// Which node's precondition says so.
+    pub id: NodeId,
+    /// What was not found out, and why.
+    pub text: String,
+}
+
+/// What the preconditions of nodes say, in the plan's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// What this host lacks.
+    pub complaints: Vec<Complaint>,
+    /// What could not be found out.
+    pub doubts: Vec<Doubt>,
+}
+
+/// Hears what is said by somebody who only looks.
+#[derive(Default)]
+struct Listener(Mutex<Vec<String>>);
+
+impl Attempt for Listener {
+    fn line(&self, line: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    }
+
+    fn progress(&self, _done: u64, _total: u64) {}
+}
+
 /// Preconditions are not met; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unmet(pub Vec<Complaint>);
 
 impl Look {
-    /// What this host lacks, over all selected nodes, in the plan's order. Runs in the current pool.
-    pub(crate) fn preconditions(&self, graph: &Graph, selected: &[bool]) -> Vec<Complaint> {
+    /// What this host lacks, over all selected nodes. Runs in the current pool.
+    pub(crate) fn preconditions(&self, graph: &Graph, selected: &[bool]) -> Readiness {
         let nodes = graph.nodes().par_iter().zip(selected).filter(|(_, selected)| **selected);
-        let complaints = nodes.map_init(|| self.cx(PATIENCE), |cx, (node, _)| self.precondition(cx, node));
-        complaints.flatten().collect()
+        let door = || {
+            let listener = Arc::new(Listener::default());
+            (self.door(Arc::clone(&listener) as _, PATIENCE), listener)
+        };
+        let asked = nodes.map_init(door, |(cx, listener), (node, _)| {
+            let complaint = self.precondition(cx, node);
+            let said = std::mem::take(&mut *listener.0.lock().unwrap_or_else(PoisonError::into_inner));
+            (complaint, said.into_iter().map(|text| Doubt { id: node.id.clone(), text }).collect::<Vec<_>>())
+        });
+        let (complaints, doubts): (Vec<_>, Vec<_>) = asked.unzip();
+        Readiness {
+            complaints: complaints.into_iter().flatten().collect(),
+            doubts: doubts.into_iter().flatten().collect(),
+        }
     }
 
     /// What this host lacks for the node. Once the run is to stop, nothing is looked at any more.
@@ -73,8 +115,12 @@ impl Look {
 
     /// A door to the world for somebody who only looks: what is said there is not kept.
     pub(crate) fn cx(&self, patience: Duration) -> Cx {
+        self.door(Arc::new(Nobody), patience)
+    }
+
+    fn door(&self, attempt: Arc<dyn Attempt>, patience: Duration) -> Cx {
         Cx::new(Scope {
-            attempt: Arc::new(Nobody),
+            attempt,
             interrupt: self.interrupt.clone(),
             deadline: Instant::now() + patience,
             cache: Arc::clone(&self.cache),

@@ -4,7 +4,7 @@
 
 use crate::failure::{Stop, guard, is_denied};
 use crate::look::Look;
-use crate::{Check, Complaint, Graph, Interrupt, Interrupted, Node};
+use crate::{Check, Graph, Interrupt, Interrupted, Node, Readiness};
 use anyhow::Result;
 use drover_state::{Failure, NodeId, Phase, Remedy, Status};
 use rayon::prelude::*;
@@ -92,14 +92,13 @@ pub fn preview(
     crate::run::pool(options.jobs)?.install(|| nodes.par_iter().map(entry).collect())
 }
 
-/// What this host lacks for the selected nodes, in the plan's order.
+/// What this host lacks, or may lack, for the selected nodes.
 ///
 /// # Errors
 /// [`Interrupted`], and when no workers can be started.
-pub fn preconditions(graph: &Graph, selected: &[bool], options: &PreviewOptions) -> Result<Vec<Complaint>> {
-    let complaints =
-        crate::run::pool(options.jobs)?.install(|| options.look().preconditions(graph, selected));
-    if options.interrupt.level() > 0 { Err(Interrupted.into()) } else { Ok(complaints) }
+pub fn preconditions(graph: &Graph, selected: &[bool], options: &PreviewOptions) -> Result<Readiness> {
+    let readiness = crate::run::pool(options.jobs)?.install(|| options.look().preconditions(graph, selected));
+    if options.interrupt.level() > 0 { Err(Interrupted.into()) } else { Ok(readiness) }
 }
 
 impl PreviewOptions {

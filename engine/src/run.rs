@@ -83,7 +83,8 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
             mark: Arc::clone(&mark),
             diagnose: work.options.diagnose,
         };
-        let complaints = pool.install(|| look.preconditions(work.graph, work.selected));
+        // What could not be found out, the nodes find out themselves.
+        let complaints = pool.install(|| look.preconditions(work.graph, work.selected)).complaints;
         if are_fatal(work, &complaints) {
             return Err(Unmet(complaints).into());
         }

@@ -9,7 +9,9 @@ mod archive;
 mod guest;
 mod host;
 
+use crate::tail::tail;
 use drover_state::{Failure, Remedy};
+use std::path::Path;
 
 /// A class of failures.
 struct Known {
@@ -23,20 +25,31 @@ struct Known {
 }
 
 /// What is known about a failure like this one. Of several classes whose signs it shows, the first in the table: there,
-/// causes stand before what they entail.
+/// causes stand before what they entail. What the failure itself says comes before what else its last command has said,
+/// which may have gone on for long after the cause.
 pub fn diagnose(failure: &Failure) -> Option<Remedy> {
-    let lines = || {
-        let words = [&failure.message].into_iter().chain(&failure.causes).chain(&failure.status);
-        words.chain(&failure.tail).flat_map(|text| text.lines())
-    };
-    let shows = |(pattern, _): &(&str, &str)| lines().any(|line| matches(pattern, line));
-    let known = table().find(|known| known.signs.iter().any(shows))?;
+    let words = [&failure.message].into_iter().chain(&failure.causes).chain(&failure.status);
+    let said: Vec<_> = words.chain(&failure.tail).flat_map(|text| text.lines()).collect();
+    let known =
+        find(&said).or_else(|| find(&last_command(failure.log.as_deref()?).lines().collect::<Vec<_>>()))?;
     Some(Remedy {
         class: known.class.to_owned(),
         cause: known.cause.to_owned(),
         remedy: known.remedy.to_owned(),
         transient: known.transient,
     })
+}
+
+/// What the last command in a log has said. A log that cannot be read tells no more than none.
+fn last_command(log: &Path) -> String {
+    let mut text = tail(log).unwrap_or_default();
+    text.split_off(text.rfind("\n$ ").unwrap_or(0))
+}
+
+/// The first class of which the lines show a sign.
+fn find(lines: &[&str]) -> Option<&'static Known> {
+    let shows = |(pattern, _): &(&str, &str)| lines.iter().any(|line| matches(pattern, line));
+    table().find(|known| known.signs.iter().any(shows))
 }
 
 fn table() -> impl Iterator<Item = &'static Known> {
@@ -102,6 +115,30 @@ mod tests {
                 known.class
             );
         }
+    }
+
+    #[test]
+    fn what_the_tail_has_lost_is_found_in_the_log_of_the_last_command() {
+        // As dnf 4.14.0 wrote it below the template lxc-centos, which goes on for dozens of lines.
+        let cause = "  - Curl error (6): Couldn't resolve host name for \
+                     http://vault.centos.org/centos/7/os/x86_64/repodata/repomd.xml [Could not resolve host: vault.centos.org]";
+        let after = "Failed to download 'CentOS base'";
+        let found = |log: &str| {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(&file, log).expect("written");
+            let failure = Failure { log: Some(file.path().to_owned()), ..failure("exit status 1", &[after]) };
+            diagnose(&failure).map(|remedy| remedy.class)
+        };
+        assert_eq!(
+            found(&format!("$ lxc-create\n{cause}\n{after}\n")).as_deref(),
+            Some("mirror-unreachable")
+        );
+        assert_eq!(
+            found(&format!("$ lxc-create\n{cause}\n$ lxc-create\n{after}\n")),
+            None,
+            "it was another command"
+        );
+        assert_eq!(found(""), None);
     }
 
     #[test]

@@ -37,5 +37,6 @@ pub mod snapshot;
 pub mod ssh_ports;
 pub mod step;
 pub mod survey;
+mod tail;
 pub mod tree;
 pub mod trust;

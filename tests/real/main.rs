@@ -19,6 +19,7 @@ mod kill;
 mod killed;
 mod like_debootstrap;
 mod nut;
+mod nut_farm;
 mod outside;
 mod pair;
 mod releases;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         outside::TESTS,
         builds::TESTS,
         snapshots::TESTS,
+        nut_farm::TESTS,
         faults::TESTS,
         killed::TESTS,
         undoing::TESTS,

@@ -25,11 +25,7 @@ const NAME: &str = "/root/nut.ron";
 
 fn installed(site: &Site) -> Result<()> {
     let sets: Vec<_> = ["nut-build", "nut-docs"].iter().flat_map(|set| package_set(set, Debian)).collect();
-    let patterns: Vec<_> = sets.iter().map(|name| pattern(name)).collect();
-    let packages =
-        [FARM.releases[0].packages, &patterns.iter().map(String::as_str).collect::<Vec<_>>()].concat();
-    let bookworm = Release { packages: &packages, architectures: &["amd64", "arm64"], ..FARM.releases[0] };
-    let mirror = Mirror::prepare(&site.ground, &Contents { releases: &[bookworm], ..FARM })?;
+    let mirror = mirror(site, &sets, Release { architectures: &["amd64", "arm64"], ..FARM.releases[0] })?;
     let host = Host::boot(&site.ground, "nut", Site::options_with(&mirror))?;
     host.write(NAME, PLAN)?;
     drover(&host, &["run", NAME, "--until", "*/lxc-create"])?.ok()?;
@@ -52,6 +48,17 @@ fn installed(site: &Site) -> Result<()> {
     }
     drover(&host, &["plan", "--detailed-exitcode", NAME])?.exits(0)?;
     left_nothing(&host)
+}
+
+/// A mirror that has these packages, too.
+fn mirror(site: &Site, more: &[String], release: Release) -> Result<Mirror> {
+    let patterns: Vec<_> = more.iter().map(|name| pattern(name)).collect();
+    let patterns: Vec<_> = patterns.iter().map(String::as_str).collect();
+    let packages = [release.packages, &[&patterns]].concat();
+    Mirror::prepare(
+        &site.ground,
+        &Contents { releases: &[Release { packages: &packages, ..release }], ..FARM },
+    )
 }
 
 /// What apt has to be told: what is optional may match nothing.

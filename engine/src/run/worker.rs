@@ -9,7 +9,7 @@ use crate::run::turns::{Turn, Turns};
 use crate::{Check, Cx, Node, Scope, Work, run_step};
 use drover_state::{Failure, NodeRecord, RunId, StateDir};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,8 @@ impl Worker<'_> {
         let mut retry = 0;
         let again = |failure: &Failure| {
             retry += 1;
-            self.wait_to_retry(node, failure, retry - 1)
+            let log = self.written(node);
+            self.wait_to_retry(node, &Failure { log, ..failure.clone() }, retry - 1)
         };
         let answer = run_step::apply(self.node(node).step.as_ref(), || self.cx(node), again);
         let answer = answer.map_err(|stop| self.complete(stop, node));
@@ -123,13 +124,18 @@ impl Worker<'_> {
         })
     }
 
+    /// The log of this run's attempt at the node, if anything was written to it.
+    fn written(&self, node: usize) -> Option<PathBuf> {
+        let log = self.work.state.log(self.run, &self.node(node).id, self.attempt(node));
+        log.exists().then_some(log)
+    }
+
     /// Adds to a failure what the step does not know of it.
     fn complete(&self, stop: Stop, node: usize) -> Stop {
         match stop {
             Stop::Interrupted => Stop::Interrupted,
             Stop::Failed(mut failure) => {
-                let log = self.work.state.log(self.run, &self.node(node).id, self.attempt(node));
-                failure.log = log.exists().then_some(log);
+                failure.log = self.written(node);
                 failure.remedy = (self.work.options.diagnose)(&failure);
                 Stop::Failed(failure)
             }

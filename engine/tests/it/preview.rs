@@ -57,7 +57,7 @@ fn it_can_be_interrupted() -> Result<()> {
 fn preconditions_can_be_asked_for_alone() -> Result<()> {
     let farm = Farm::new()?;
     let graph = farm.graph("a=unready b c=unready")?;
-    let ids = preconditions(&graph, &[true, true, false], &options())?;
-    assert_eq!(ids.iter().map(|complaint| complaint.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    let complaints = preconditions(&graph, &[true, true, false], &options())?.complaints;
+    assert_eq!(complaints.iter().map(|complaint| complaint.id.as_str()).collect::<Vec<_>>(), ["a"]);
     Ok(())
 }

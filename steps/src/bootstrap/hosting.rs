@@ -42,9 +42,16 @@ pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
         ));
     }
     let directory = tempfile::tempdir().context("make a temporary directory")?;
-    let signed = match download(cx, archive, directory.path())? {
-        Ok(signed) => signed,
-        Err(said) => return unasked(&said),
+    let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);
+    let signed = match download(cx, &uri, directory.path())? {
+        Answer::Here(signed) => signed,
+        Answer::Refused(answer) => bail!(
+            "the mirror `{}` does not host `{}` (`{answer}` for {uri}): releases that are no longer supported move to the \
+             distribution's archive; name a mirror that has it in the plan, as in `mirror: \"http://...\"`",
+            archive.uri,
+            archive.suite
+        ),
+        Answer::None(said) => return unasked(&said),
     };
     let text = trust::verified(cx, &signed, base.release).with_context(|| {
         format!(
@@ -56,28 +63,52 @@ pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
     Ok(Hosting::Hosted(archive.uri.clone()))
 }
 
-/// The signed Release file, or why the mirror cannot be asked now.
-fn download(cx: &Cx, archive: &Archive, directory: &Path) -> Result<Result<PathBuf, String>> {
-    let file = directory.join("InRelease");
-    let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);
+/// Ends well unless nothing is there where the packages of RPM's distributions are looked for.
+pub(crate) fn ensure_repository(cx: &Cx, repository: &str) -> Result<()> {
+    let directory = tempfile::tempdir().context("make a temporary directory")?;
+    let uri = format!("{repository}repodata/repomd.xml");
+    match download(cx, &uri, directory.path())? {
+        Answer::Here(_) => {}
+        Answer::Refused(answer) => bail!(
+            "there are no packages at `{repository}` (`{answer}` for {uri}): name a mirror that has this release in the \
+             plan, as in `mirror: \"http://...\"`"
+        ),
+        Answer::None(said) => cx.note(&format!("the mirror was not asked for {uri}: {said}")),
+    }
+    Ok(())
+}
+
+/// What came of asking a mirror for a file.
+enum Answer {
+    /// The file.
+    Here(PathBuf),
+    /// What the mirror says, if asking again will not change it.
+    Refused(String),
+    /// Why there is no answer now.
+    None(String),
+}
+
+fn download(cx: &Cx, uri: &str, directory: &Path) -> Result<Answer> {
+    let file = directory.join("answer");
     // Its own directory keeps the sandbox of apt's downloads out, which could not write there.
     let command = Cmd::new("/usr/lib/apt/apt-helper").args(["-o", "APT::Sandbox::User=root"]);
     let command =
-        command.args(["-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0", "download-file", &uri]);
+        command.args(["-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0", "download-file", uri]);
     let ended = cx.probe(&command.arg(&file))?;
     if ended.status.success() {
-        return Ok(Ok(file));
+        return Ok(Answer::Here(file));
     }
     let said = ended.stderr + &ended.stdout;
-    if let Some(answer) = refusal(&said) {
-        bail!(
-            "the mirror `{}` does not host `{}` (`{answer}` for {uri}): releases that are no longer supported move to the \
-             distribution's archive; name a mirror that has it in the plan, as in `mirror: \"http://...\"`",
-            archive.uri,
-            archive.suite
-        );
-    }
-    Ok(Err(said.trim().to_owned()))
+    Ok(match refusal(&said) {
+        Some(answer) => Answer::Refused(answer.to_owned()),
+        None => Answer::None(reason(&said).to_owned()),
+    })
+}
+
+/// Why there is no answer, of all that was said: the line behind apt's `Err:`.
+fn reason(said: &str) -> &str {
+    let mut lines = said.lines().map(str::trim).skip_while(|line| !line.starts_with("Err:")).skip(1);
+    lines.next().unwrap_or(said.trim())
 }
 
 /// What the mirror answers, if it is one that asking again will not change: `404  Not Found`.

@@ -2,7 +2,7 @@
 
 use super::Known;
 
-/// Lines that apt 2.6.1, dpkg 1.21.22, debootstrap 1.0.128, wget 1.21.3 and the template lxc-debian wrote. Only the
+/// Lines that apt 2.6.1, dpkg 1.21.22, debootstrap 1.0.128, wget 1.21.3, dnf 4.14.0 and the template lxc-debian wrote. Only the
 /// address of a public mirror is replaced, by that of the loopback interface. "Invalid Release signature" is quoted from
 /// debootstrap's own text.
 pub(super) static KNOWN: &[Known] = &[
@@ -104,6 +104,11 @@ pub(super) static KNOWN: &[Known] = &[
             (
                 "Connecting to *failed: Connection refused",
                 "Connecting to 127.0.0.1:9... failed: Connection refused.",
+            ),
+            (
+                "Curl error (6): Couldn't resolve host name",
+                "  - Curl error (6): Couldn't resolve host name for \
+                 http://vault.centos.org/centos/7/os/x86_64/repodata/repomd.xml [Could not resolve host: vault.centos.org]",
             ),
             (
                 "Failed getting release file",

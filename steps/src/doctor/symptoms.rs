@@ -5,11 +5,12 @@
 use super::{Finding, Patient};
 use crate::dpkg::Status;
 use crate::host::cgroups;
+use crate::tail::tail;
 use anyhow::{Context, Result};
 use drover_engine::{Cx, Rootfs};
 use drover_state::NodeId;
 use std::fs;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What an old systemd says on its console where it may not arrange the controllers, by the document's own words.
@@ -21,9 +22,6 @@ const UNIFIED_SINCE: u32 = 233;
 /// The document's second way for the first trouble, with its warning.
 const UPGRADE: &str = "or upgrade systemd in the container, from backports or whoever else maintains one: not by the \
      distribution itself, then, and no longer the old environment as is, which is what it is there to test";
-
-/// How much of the end of a log is read.
-const TAIL: u64 = 256 << 10;
 
 /// Below how many seconds between transaction groups the document sees needless writing.
 const TXG_TIMEOUT: u64 = 30;
@@ -130,19 +128,6 @@ fn kind_at<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
     let above = fields.filter(|fields| fields.len() > 2 && path.starts_with(fields[1]));
     // The later of two mounts at the same place lies above.
     above.max_by_key(|fields| fields[1].len()).map(|fields| fields[2])
-}
-
-/// The end of a log; nothing, if there is none.
-fn tail(log: &Path) -> Result<String> {
-    let mut file = match fs::File::open(log) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
-        file => file.with_context(|| format!("open `{}`", log.display()))?,
-    };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes).with_context(|| format!("read `{}`", log.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

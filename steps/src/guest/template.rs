@@ -2,6 +2,7 @@
 //!
 //! It does not know how `lxc-create` is run.
 
+use crate::bootstrap::hosting;
 use crate::container::Container;
 use crate::farm::Farm;
 use crate::mirror::Mirror;
@@ -91,9 +92,19 @@ impl<'a> Template<'a> {
                 keys.package,
                 at.base.release.distribution
             );
-            return crate::bootstrap::hosting::ensure_hosted(cx, &at.base);
+            return hosting::ensure_hosted(cx, &at.base);
         }
-        Ok(())
+        match at.base.release.distribution {
+            Distribution::CentOS => hosting::ensure_repository(cx, &self.repository()?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where CentOS's packages are: the lists of mirrors that the template knows are gone with the release.
+    fn repository(&self) -> Result<String> {
+        let (release, arch) = (self.at.base.release, self.at.base.arch);
+        let mirror = Mirror::of(&self.at.base)?.main.uri;
+        Ok(format!("{mirror}/{}/os/{}/", release.version, arch.rpm()))
     }
 
     /// What the template is told of the release and the architecture, in its own words.
@@ -106,9 +117,7 @@ impl<'a> Template<'a> {
             return Ok(["-r", release.code_name, "-a", arch.debian()].map(str::to_owned).into());
         }
         let mut words: Vec<_> = ["-R", release.version, "-a", arch.rpm()].map(str::to_owned).into();
-        // The lists of mirrors that the template knows are gone with the release.
-        let mirror = Mirror::of(&self.at.base)?.main.uri;
-        words.push(format!("--repo={mirror}/{}/os/{}/", release.version, arch.rpm()));
+        words.push(format!("--repo={}", self.repository()?));
         Ok(words)
     }
 }

@@ -125,8 +125,13 @@ fn overlay(lower: &Path, upper: &Path, work: &Path, target: &Path) -> Result<()>
     for directory in [work, target] {
         fs::create_dir_all(directory)?;
     }
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    // Without redirects, directories of the lower one could not be renamed, as they can be on an ordinary disk.
+    let options = format!(
+        "redirect_dir=on,lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
     mount_kind("overlay", target, &options)
 }
 

@@ -32,8 +32,8 @@ pub struct Contents<'a> {
 pub struct Release<'a> {
     /// Its code name.
     pub code_name: &'a str,
-    /// Packages; apt's patterns are welcome.
-    pub packages: &'a [&'a str],
+    /// Lists of packages; apt's patterns are welcome.
+    pub packages: &'a [&'a [&'a str]],
     /// The architectures that the systems have, as Debian calls them.
     pub architectures: &'a [&'a str],
 }

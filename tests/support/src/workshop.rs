@@ -41,8 +41,8 @@ pub(crate) struct Order<'a> {
     pub(crate) arch: &'a str,
     /// Whether dependencies that this machine has installed are left out.
     pub(crate) for_this_machine: bool,
-    /// Names of packages, and apt's patterns.
-    pub(crate) packages: &'a [&'a str],
+    /// Lists of names of packages, and of apt's patterns.
+    pub(crate) packages: &'a [&'a [&'a str]],
 }
 
 impl Workshop {
@@ -78,7 +78,7 @@ impl Workshop {
             self.name_sources(order, false)?;
             update()?;
         }
-        let install = format!("{apt} -qy --download-only install {}", quoted(order.packages));
+        let install = format!("{apt} -qy --download-only install {}", quoted(&order.packages.concat()));
         let output = self.host.shell(&install)?;
         for line in output.lines().filter(|line| line.starts_with("Need to get")) {
             println!("    packages for {}: {line}", order.name);

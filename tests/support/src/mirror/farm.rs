@@ -28,6 +28,9 @@ pub const FARM: Contents<'static> = Contents {
         "wget",
         // What the step `Storage` needs for Btrfs.
         "btrfs-progs",
+        // What `lxc-create -t centos` needs.
+        "dnf",
+        "rpm",
         "ca-certificates",
         "debian-archive-keyring",
     ],
@@ -44,19 +47,18 @@ pub const EVERY: Contents<'static> = Contents {
 };
 
 const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "bookworm", packages: BOOKWORM, architectures }
+    Release { code_name: "bookworm", packages: &[BASE, MERGED, COMFORT, AUTOTOOLS], architectures }
 }
 
 const fn bullseye(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "bullseye", packages: BULLSEYE, architectures }
+    Release { code_name: "bullseye", packages: &[BASE, &["sudo"]], architectures }
 }
 
-const BOOKWORM: &[&str] = &[
+/// A base system, and what the template `debian` adds to it.
+const BASE: &[&str] = &[
     "?essential",
     "?priority(required)",
     "apt",
-    // What a system that is merged from the start has in place of `usrmerge`; apt alone would choose that.
-    "usr-is-merged",
     "init",
     "ifupdown",
     "locales",
@@ -69,40 +71,13 @@ const BOOKWORM: &[&str] = &[
     "openssh-server",
     "apt-transport-https",
     "debian-archive-keyring",
-    // The package set `comfort`.
-    "sudo",
-    "bash",
-    "vim",
-    "mc",
-    "p7zip",
-    "p7zip-full",
-    "pigz",
-    "pbzip2",
-    "git",
-    // What the step `Build` is tested with.
-    "autoconf",
-    "automake",
-    "gcc",
-    "libc6-dev",
-    "make",
 ];
 
-/// Base systems, and little more.
-const BULLSEYE: &[&str] = &[
-    "?essential",
-    "?priority(required)",
-    "apt",
-    "init",
-    "ifupdown",
-    "locales",
-    "ca-certificates",
-    "dialog",
-    "isc-dhcp-client",
-    "netbase",
-    "net-tools",
-    "iproute2",
-    "openssh-server",
-    "apt-transport-https",
-    "debian-archive-keyring",
-    "sudo",
-];
+/// What a system that is merged from the start has in place of `usrmerge`; apt alone would choose that.
+const MERGED: &[&str] = &["usr-is-merged"];
+
+/// The package set of that name.
+const COMFORT: &[&str] = &["sudo", "bash", "vim", "mc", "p7zip", "p7zip-full", "pigz", "pbzip2", "git"];
+
+/// What the step `Build` is tested with.
+const AUTOTOOLS: &[&str] = &["autoconf", "automake", "gcc", "libc6-dev", "make"];

@@ -45,7 +45,7 @@ impl Maker<'_> {
         let workshop = Workshop::open(self.ground)?;
         let native = workshop.host.shell("dpkg --print-architecture")?;
         let arch = native.trim();
-        let packages = self.contents.host;
+        let packages = &[self.contents.host];
         let for_host = Order { name: "host", release: RELEASE, arch, for_this_machine: true, packages };
         let mut of_host = Index::default();
         self.add(workshop.fetch(&for_host)?, arch, &mut of_host)?;
