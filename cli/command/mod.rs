@@ -18,6 +18,7 @@ use anyhow::Result;
 use drover_engine::{Edge, Graph, Selection};
 use drover_state::{NodeId, StateDir};
 use drover_steps::plan::{Diagnostic, Loaded, Settings};
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -99,6 +100,12 @@ impl Planned {
             nodes.any(|(node, after)| *after && node.id.place() == name)
         };
         self.containers.iter().map(String::as_str).filter(move |name| needs(name))
+    }
+
+    /// The containers of which at least one node is meant.
+    fn selected_containers(&self) -> impl Iterator<Item = &str> {
+        let places: HashSet<_> = self.selected().map(|node| self.graph.nodes()[node].id.place()).collect();
+        self.containers.iter().map(String::as_str).filter(move |name| places.contains(name))
     }
 
     /// The nodes that are meant, each after what it needs.

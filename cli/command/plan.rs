@@ -79,28 +79,32 @@ fn text(previews: &[Preview], unmet: &Unmet, brief: bool) -> String {
     text
 }
 
-/// What this host cannot do, container by container, while it can do the rest; and what may turn out so.
+/// Container by container, what this host cannot build, what may turn out so, and what it can, where that is not all.
 fn limits(planned: &Planned, unmet: &Unmet, doubts: &[Doubt]) -> String {
-    let local = unmet.0.iter().filter(|complaint| complaint.local);
-    let cannot = by_reason(planned, local.map(|complaint| (&complaint.id, complaint.failure.why())));
+    let (local, all): (Vec<_>, Vec<_>) = unmet.0.iter().partition(|complaint| complaint.local);
+    let cannot = by_reason(planned, local.iter().map(|complaint| (&complaint.id, complaint.failure.why())));
     let may_not = by_reason(planned, doubts.iter().map(|doubt| (&doubt.id, doubt.text.clone())));
+    let told: BTreeSet<_> = cannot.iter().chain(&may_not).flat_map(|(_, places)| places).copied().collect();
+    let can: Vec<_> = planned.selected_containers().filter(|name| !told.contains(name)).collect();
     let mut text = String::new();
-    let mut add = |title: &str, sign: &dyn Display, reasons: Vec<(String, BTreeSet<&str>)>| {
-        for (number, (why, places)) in reasons.iter().enumerate() {
-            if number == 0 {
-                let _ = writeln!(text, "\n{title}:");
-            }
-            let places: Vec<_> = places.iter().copied().collect();
-            let _ = writeln!(text, "{sign} {}: {why}", places.join(", "));
-        }
-    };
-    add(
-        "this host cannot build all of it; a run leaves these out, and what needs them",
-        &style("!").red(),
-        cannot,
-    );
-    add("whether it can build these is not known; a run tries", &style("?").yellow(), may_not);
+    let title = "this host cannot build all of it; a run leaves these out, and what needs them:";
+    list(&mut text, title, &style("!").red(), &cannot);
+    let title = "whether it can build these is not known; a run tries:";
+    list(&mut text, title, &style("?").yellow(), &may_not);
+    if !told.is_empty() && all.is_empty() && !can.is_empty() {
+        let _ = writeln!(text, "\nit can build {}", can.join(", "));
+    }
     text
+}
+
+fn list(text: &mut String, title: &str, sign: &dyn Display, reasons: &[(String, BTreeSet<&str>)]) {
+    if !reasons.is_empty() {
+        let _ = writeln!(text, "\n{title}");
+    }
+    for (why, places) in reasons {
+        let places: Vec<_> = places.iter().copied().collect();
+        let _ = writeln!(text, "{sign} {}: {why}", places.join(", "));
+    }
 }
 
 /// Reasons, each once, with the containers for which it counts; where there are none, with the place itself.

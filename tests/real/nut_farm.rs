@@ -107,6 +107,8 @@ fn foretold(host: &Host) -> Result<()> {
     let signs = |line: &&str| line.starts_with("! ") || line.starts_with("? ");
     let lines: Vec<_> = plan.stdout.lines().filter(signs).collect();
     ensure!(lines.len() == TOLD.len(), "{lines:#?}");
+    let can = format!("\nit can build {BUILDER}\n");
+    ensure!(plan.stdout.ends_with(&can), "{}", plan.stdout);
     Ok(())
 }
 
