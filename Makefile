@@ -12,7 +12,8 @@ test:
 identity:
 	cargo test --release --test real -- --ignored identity_
 
-# All that NUT is built with, in a native and in an emulated container: 10 minutes, 1.4 GB of packages.
+# All that NUT is built with, in a native and in two emulated containers, one of the document's own farm: 20 minutes,
+# 2.2 GB of packages.
 nut:
 	cargo test --release --test real -- --ignored nut_
 

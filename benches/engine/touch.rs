@@ -134,7 +134,7 @@ pub(crate) fn touch(dir: &Path, jobs: usize) -> Result<()> {
     let work = Work { graph: &graph, selected: &selected, state: &state, options: &options };
     let report = run(&work, &mut journal, &mut Blind)?;
     let ran = begun.elapsed() - opened;
-    drop(journal);
+    journal.close()?;
     let closed = begun.elapsed() - opened - ran;
     // The process ends here, as ninja does, without giving back its memory piece by piece.
     std::mem::forget(graph);

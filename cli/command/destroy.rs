@@ -63,6 +63,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     let begun = Instant::now();
     let signal = run::listen(&interrupt)?;
     let (report, kept) = drover_engine::undo(&work, &mut journal, display::observer().as_mut())?;
+    super::close(journal);
     eprintln!("{}", display::summary(&report, begun.elapsed(), Some(&again(&how.source))));
     eprint!("{}", left(&kept, &state));
     Ok(run::exit(&report, signal.load(Ordering::Relaxed)))

@@ -16,7 +16,7 @@ use crate::args::{Args, Command, Target};
 use crate::exit::Exit;
 use anyhow::Result;
 use drover_engine::{Edge, Graph, Selection};
-use drover_state::{NodeId, StateDir};
+use drover_state::{Journal, NodeId, StateDir};
 use drover_steps::plan::{Diagnostic, Loaded, Settings};
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -90,22 +90,19 @@ impl Planned {
         Ok(Self { name, graph, selection, containers })
     }
 
-    /// The containers that cannot do without a node.
-    fn containers_after(&self, node: &NodeId) -> impl Iterator<Item = &str> {
+    /// The containers that are meant and cannot do without a node.
+    fn containers_after(&self, node: &NodeId) -> Vec<&str> {
         let mut after = vec![false; self.graph.nodes().len()];
         self.graph.find(node.as_str()).into_iter().for_each(|node| after[node] = true);
         self.graph.add_downstream(&mut after, Edge::is_hard);
-        let needs = move |name: &str| {
-            let mut nodes = self.graph.nodes().iter().zip(&after);
-            nodes.any(|(node, after)| *after && node.id.place() == name)
-        };
-        self.containers.iter().map(String::as_str).filter(move |name| needs(name))
+        self.containers_with(|node| after[node])
     }
 
-    /// The containers of which at least one node is meant.
-    fn selected_containers(&self) -> impl Iterator<Item = &str> {
-        let places: HashSet<_> = self.selected().map(|node| self.graph.nodes()[node].id.place()).collect();
-        self.containers.iter().map(String::as_str).filter(move |name| places.contains(name))
+    /// The containers of which at least one node is meant and is one of these.
+    fn containers_with(&self, is_one: impl Fn(usize) -> bool) -> Vec<&str> {
+        let nodes = self.selected().filter(|node| is_one(*node));
+        let places: HashSet<_> = nodes.map(|node| self.graph.nodes()[node].id.place()).collect();
+        self.containers.iter().map(String::as_str).filter(|name| places.contains(name)).collect()
     }
 
     /// The nodes that are meant, each after what it needs.
@@ -142,6 +139,13 @@ fn existing_state_dir(given: Option<&Path>) -> Result<Option<StateDir>> {
     match given {
         Some(path) => StateDir::existing(path),
         None => StateDir::existing(&StateDir::default_path()?),
+    }
+}
+
+/// Puts the journal away. That this fails is no failure of what was done with it.
+fn close(journal: Journal) {
+    if let Err(error) = journal.close() {
+        eprintln!("drover: {error:#}");
     }
 }
 

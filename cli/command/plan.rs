@@ -31,11 +31,12 @@ pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
     let unmet = Unmet(complaints);
     let previews = drover_engine::preview(&planned.graph, &planned.selection, &recorded, &how)?;
     if options.json {
-        let doubts = json!({ "plan": planned.name, "nodes": previews, "unmet": unmet.0, "doubts": doubts });
-        print_json(&doubts)?;
+        let answer = json!({ "plan": planned.name, "nodes": previews, "unmet": unmet.0, "doubts": doubts });
+        print_json(&answer)?;
     } else {
         let text = text(&previews, &unmet, options.brief);
-        print(&(text + &limits(&planned, &unmet, &doubts)))?;
+        let limits = limits(&planned, &unmet, &doubts, &previews);
+        print(&(text + &limits))?;
     }
     Ok(exit(&previews, &unmet, options.detailed_exitcode))
 }
@@ -80,12 +81,16 @@ fn text(previews: &[Preview], unmet: &Unmet, brief: bool) -> String {
 }
 
 /// Container by container, what this host cannot build, what may turn out so, and what it can, where that is not all.
-fn limits(planned: &Planned, unmet: &Unmet, doubts: &[Doubt]) -> String {
+fn limits(planned: &Planned, unmet: &Unmet, doubts: &[Doubt], previews: &[Preview]) -> String {
     let (local, all): (Vec<_>, Vec<_>) = unmet.0.iter().partition(|complaint| complaint.local);
     let cannot = by_reason(planned, local.iter().map(|complaint| (&complaint.id, complaint.failure.why())));
     let may_not = by_reason(planned, doubts.iter().map(|doubt| (&doubt.id, doubt.text.clone())));
     let told: BTreeSet<_> = cannot.iter().chain(&may_not).flat_map(|(_, places)| places).copied().collect();
-    let can: Vec<_> = planned.selected_containers().filter(|name| !told.contains(name)).collect();
+    let unclear =
+        |preview: &&Preview| matches!(preview.finding, Finding::Failed { .. } | Finding::Unknown { .. });
+    let unclear: BTreeSet<_> = previews.iter().filter(unclear).map(|preview| preview.id.place()).collect();
+    let can = planned.containers_with(|_| true).into_iter();
+    let can: Vec<_> = can.filter(|name| !told.contains(name) && !unclear.contains(name)).collect();
     let mut text = String::new();
     let title = "this host cannot build all of it; a run leaves these out, and what needs them:";
     list(&mut text, title, &style("!").red(), &cannot);
@@ -114,7 +119,7 @@ fn by_reason<'a>(
 ) -> Vec<(String, BTreeSet<&'a str>)> {
     let mut told: Vec<(String, BTreeSet<&str>)> = Vec::new();
     for (id, why) in reasons {
-        let mut places: BTreeSet<_> = planned.containers_after(id).collect();
+        let mut places: BTreeSet<_> = planned.containers_after(id).into_iter().collect();
         let known = told.iter().position(|(other, _)| *other == why);
         if places.is_empty() && known.is_none() {
             places.insert(id.place());

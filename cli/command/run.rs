@@ -37,6 +37,7 @@ pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace) -> Result<
     let options = options(&planned.name, target, pace, interrupt);
     let work = Work { graph: &planned.graph, selected: &planned.selection, state: &state, options: &options };
     let report = drover_engine::run(&work, &mut journal, display::observer().as_mut())?;
+    super::close(journal);
     eprintln!("{}", display::summary(&report, begun.elapsed(), Some("drover resume")));
     Ok(exit(&report, signal.load(Ordering::Relaxed)))
 }

@@ -8,13 +8,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log of one attempt. The file is made when its first text is written. Of an attempt that has none, nothing is kept.
 pub(crate) struct AttemptLog {
     attempt: Arc<dyn Attempt>,
-    file: Mutex<Option<File>>,
+    file: Mutex<Option<(File, PathBuf)>>,
 }
 
 impl AttemptLog {
@@ -27,12 +27,13 @@ impl AttemptLog {
     pub(crate) fn write(&self, text: &str) -> Result<()> {
         // A writer that panicked left nothing worse than a line cut short.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = &mut *file {
-            return file.write_all(text.as_bytes()).context("write the log");
+        if file.is_none() {
+            let Some(path) = self.attempt.log() else { return Ok(()) };
+            let opened = open(&path).with_context(|| format!("open the log `{}`", path.display()))?;
+            *file = Some((opened, path));
         }
-        let Some(path) = self.attempt.log() else { return Ok(()) };
-        let written = open(&path).and_then(|opened| file.insert(opened).write_all(text.as_bytes()));
-        written.with_context(|| format!("write the log `{}`", path.display()))
+        let Some((file, path)) = &mut *file else { return Ok(()) };
+        file.write_all(text.as_bytes()).with_context(|| format!("write the log `{}`", path.display()))
     }
 
     /// Copies a tool's own log beside this one: `fetch.3.log` has `fetch.3-debootstrap.log`. Absent is fine.

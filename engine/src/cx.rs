@@ -25,6 +25,11 @@ pub trait Attempt: Send + Sync {
     /// Something about how it is done that is worth keeping. It was shown as a line already.
     fn remark(&self, _text: &str) {}
 
+    /// Something that a precondition could not find out.
+    fn doubt(&self, text: &str) {
+        self.line(text);
+    }
+
     /// Its log, which is made when its first line is written; none for somebody who only looks.
     fn log(&self) -> Option<PathBuf> {
         None
@@ -168,6 +173,12 @@ impl Cx {
     pub fn remark(&self, text: &str) {
         self.note(text);
         self.scope.attempt.remark(text);
+    }
+
+    /// Something that could not be found out and may yet turn out to be missing: for preconditions, which then end well.
+    /// A dry run tells it.
+    pub fn doubt(&self, text: &str) {
+        self.scope.attempt.doubt(text);
     }
 
     /// How far it is: `done` of `total` of something that can be counted.

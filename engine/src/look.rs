@@ -57,16 +57,18 @@ pub struct Readiness {
     pub doubts: Vec<Doubt>,
 }
 
-/// Hears what is said by somebody who only looks.
+/// Hears the doubts of somebody who only looks, and nothing else.
 #[derive(Default)]
 struct Listener(Mutex<Vec<String>>);
 
 impl Attempt for Listener {
-    fn line(&self, line: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
-    }
+    fn line(&self, _line: &str) {}
 
     fn progress(&self, _done: u64, _total: u64) {}
+
+    fn doubt(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+    }
 }
 
 /// Preconditions are not met; nothing was changed.
@@ -99,8 +101,11 @@ impl Look {
             return None;
         }
         let asked = || match node.step.precondition(cx) {
-            // Whoever may not look is told so by the check, and cannot run it either.
-            Err(error) if is_denied(&error) => Ok(()),
+            // Whoever may not look cannot run it either.
+            Err(error) if is_denied(&error) => {
+                cx.doubt(&format!("only root can tell: {error:#}"));
+                Ok(())
+            }
             answer => answer,
         };
         match guard(Phase::Precondition, asked) {

@@ -45,7 +45,8 @@ pub trait Step: Debug + Send + Sync {
         false
     }
 
-    /// Can this host ever do it? Reads only; concerns the host, never another step's product.
+    /// Can this host ever do it? Reads only; concerns the host, never another step's product. What cannot be found out
+    /// now is no error but a [`Cx::doubt`].
     ///
     /// # Errors
     /// Says what is missing, and names the command that mends it.

@@ -101,13 +101,19 @@ impl Journal {
         let events = kinds.into_iter().map(|kind| self.take(kind)).collect::<Result<Vec<_>>>()?;
         let current = self.current.as_mut().context("no run was begun")?;
         current.settle(&mut self.store)?;
-        let run = current.run();
-        if run.ended && self.store.is_scattered(self.nodes.len()) {
-            let records =
-                self.nodes().map(|(node, record)| (node.clone(), record.clone())).collect::<Vec<_>>();
-            self.store.gather(&records, run)?;
-        }
         Ok(events)
+    }
+
+    /// Puts the journal away after a run that has ended, so that the next opening is quick. It may as well be dropped:
+    /// nothing is lost by that, nor when this fails.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close(mut self) -> Result<()> {
+        let run = self.current.as_ref().map(Current::run).filter(|run| run.ended);
+        let Some(run) = run.filter(|_| self.store.is_scattered(self.nodes.len())) else { return Ok(()) };
+        let records: Vec<_> = self.nodes().map(|(node, record)| (node.clone(), record.clone())).collect();
+        self.store.gather(&records, run).context("journal cannot be tidied; nothing is lost by that")
     }
 
     /// Shows those who watch what was kept back so far. To be called when there is nothing else to do; costs nothing

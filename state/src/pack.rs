@@ -46,6 +46,21 @@ mod tests {
     use jiff::Timestamp;
 
     #[test]
+    fn how_a_record_is_written_is_part_of_the_schema() -> Result<()> {
+        let record = NodeRecord {
+            status: Status::Interrupted,
+            fingerprint: Some(1),
+            run: RunId(2),
+            attempts: 3,
+            millis: None,
+            at: Timestamp::from_millisecond(2)?,
+        };
+        let value = pack(&[(NodeId::from("a/b"), record)])?;
+        assert_eq!(unseal(&value[0])?, [3, b'a', b'/', b'b', 4, 1, 1, 2, 3, 0, 4]);
+        Ok(())
+    }
+
+    #[test]
     fn records_come_back_in_their_order_however_many_values_they_fill() -> Result<()> {
         let record = |number: u64| NodeRecord {
             status: Status::Done,
@@ -65,6 +80,7 @@ mod tests {
                 values.iter().filter(|value| value.len() > ROOM + 6).count() <= 1,
                 "only what fills one alone"
             );
+            assert!(values.len() <= 3 + records.len() / 50, "{} values", values.len());
             let mut back = Vec::new();
             values.iter().try_for_each(|value| unpack(value, &mut back))?;
             assert_eq!(back, records);

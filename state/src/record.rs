@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use jiff::fmt::serde::timestamp::millisecond;
 use serde::{Deserialize, Serialize};
 
-/// What the journal remembers of a node.
+/// What the journal remembers of a node. How it stands in the database follows from the order of its fields, and of the
+/// variants of [`Status`]: to change that is to change the schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     /// How its last attempt ended, if it did.

@@ -6,8 +6,9 @@ use crate::record::{Known, Nodes};
 use crate::store::{Batch, LastRun, Opened, Store};
 use crate::{Event, EventKind, EventReader, NodeId, NodeRecord, RunId, StateDir, damage};
 use anyhow::{Context, Result};
+use indexmap::IndexMap;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
@@ -39,11 +40,14 @@ fn open_whole(dir: &StateDir) -> Result<Recovered> {
     let mut nodes = Nodes::with_capacity_and_hasher(records.len(), <_>::default());
     nodes.extend(records.into_iter().map(|(node, record)| (node, Known::from(record))));
     let mut recovered = Recovered { store, nodes, last, notes: Vec::new() };
-    if let Some(last) = last {
+    // Events are written alike by all: an older journal has those that the file of its last run may have lost.
+    let of_older =
+        || dir.runs().map(|runs| runs.last().map(|id| LastRun { id: *id, length: 0, ended: false }));
+    if let Some(last) = if is_older { of_older()? } else { last } {
         recovered.mend_events(dir, last)?;
     }
     if lost > 0 || is_older || last.is_none() {
-        recovered.rebuild(dir, lost)?;
+        recovered.rebuild(dir, lost, is_older)?;
         recovered.store.set_schema()?;
     }
     Ok(recovered)
@@ -78,7 +82,7 @@ impl Recovered {
     }
 
     /// Takes from the events of all runs what the journal does not know, and says so.
-    fn rebuild(&mut self, dir: &StateDir, lost: u64) -> Result<()> {
+    fn rebuild(&mut self, dir: &StateDir, lost: u64, is_older: bool) -> Result<()> {
         let runs = dir.runs()?;
         let Replay { records, ended, ignored } = replay(dir, &runs)?;
         if lost == 0 && records.is_empty() && ignored == 0 {
@@ -93,7 +97,8 @@ impl Recovered {
         self.store.sync()?;
         self.last = Some(last);
         let why = match lost {
-            0 => "journal was empty, or an older drover's".to_owned(),
+            0 if is_older => "journal is new here, or was an older drover's".to_owned(),
+            0 => "journal was empty after earlier runs".to_owned(),
             lost => format!("journal had lost its last {lost} commits"),
         };
         self.notes.push(format!("{why}; {} records were taken from the events of the runs", newer.len()));
@@ -151,7 +156,7 @@ fn write_anew<'a>(path: &Path, lines: impl Iterator<Item = &'a [u8]>) -> Result<
 /// What the events of all runs say.
 #[derive(Default)]
 struct Replay {
-    records: HashMap<NodeId, NodeRecord>,
+    records: IndexMap<NodeId, NodeRecord>,
     /// Whether the last run ended by itself.
     ended: bool,
     /// How many events could not be used.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// The run that was written last.
+/// The run that was written last. How it stands in the database follows from the order of its fields: to change that is
+/// to change the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastRun {
     pub(crate) id: RunId,
@@ -23,8 +24,10 @@ pub(crate) struct LastRun {
 
 /// Where the number of the last commit is kept, and the run that it was part of.
 const LAST: &str = "last";
-/// So many values are quickly read; of more, one may be for so many nodes.
+/// So many values are quickly read, however few nodes there are;
 const FEW: usize = 16;
+/// of more, there may be one for so many nodes, which is a quarter of what a value holds.
+const DENSE: usize = 16;
 
 /// What is written together.
 pub(crate) struct Batch<'a> {
@@ -89,12 +92,11 @@ impl Store {
         if is_older {
             store.forget()?;
         }
-        let read_last = |bytes: &[u8]| Ok(postcard::from_bytes::<(u64, LastRun)>(bytes)?);
         let (commit, last) = store.meta(LAST, read_last)?.unzip();
         let lost = if is_older { 0 } else { store.high.value().saturating_sub(commit.unwrap_or(0)) };
-        // Numbers that were given once are not given again.
-        store.commit = store.high.value().max(commit.unwrap_or(0));
-        let records = store.records()?;
+        let (records, newest) = store.records()?;
+        // Numbers that were given once are not given again, also not one of which a kill has left a part.
+        store.commit = store.high.value().max(commit.unwrap_or(0)).max(newest);
         Ok(Opened { store, records, last, is_older, lost })
     }
 
@@ -119,7 +121,7 @@ impl Store {
 
     /// Whether the records of so many nodes lie in more values than are quickly read.
     pub(crate) fn is_scattered(&self, nodes: usize) -> bool {
-        self.values > FEW + nodes / FEW
+        self.values > FEW + nodes / DENSE
     }
 
     /// Writes the records of all nodes anew, in as few values as hold them, in place of those that are there.
@@ -127,7 +129,8 @@ impl Store {
         let keys: sled::Result<Vec<_>> = self.nodes.iter().keys().collect();
         let keys = keys.map_err(|error| explain(error, &self.path))?;
         self.put(&Batch { seq: 0, lines: &[], nodes, run })?;
-        // Only now: what a kill leaves of them says the same, or what is written behind it says more.
+        self.sync()?;
+        // Only now: whatever is left of them when this is cut short, what stands behind it says the same.
         for key in &keys {
             self.nodes.remove(key).map_err(|error| explain(error, &self.path))?;
         }
@@ -181,20 +184,27 @@ impl Store {
         Ok(schema < u64::from(SCHEMA))
     }
 
-    fn records(&mut self) -> Result<Vec<(NodeId, NodeRecord)>> {
-        let mut records = Vec::new();
+    /// All records, and the last commit that any of them is part of.
+    fn records(&mut self) -> Result<(Vec<(NodeId, NodeRecord)>, u64)> {
+        let (mut records, mut newest) = (Vec::new(), 0);
         for entry in &self.nodes {
-            let (_, value) = entry.map_err(|error| explain(error, &self.path))?;
+            let (key, value) = entry.map_err(|error| explain(error, &self.path))?;
+            let commit = key.first_chunk().context("key of a record is too short").map_err(damage::found)?;
+            newest = u64::from_be_bytes(*commit);
             unpack(&value, &mut records).map_err(damage::found)?;
             self.values += 1;
         }
-        Ok(records)
+        Ok((records, newest))
     }
 
     fn meta<T>(&self, name: &str, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<Option<T>> {
         let value = self.meta.get(name).map_err(|error| explain(error, &self.path))?;
         value.map(|value| unseal(&value).and_then(read)).transpose().map_err(damage::found)
     }
+}
+
+fn read_last(bytes: &[u8]) -> Result<(u64, LastRun)> {
+    postcard::from_bytes(bytes).context("last run cannot be read")
 }
 
 /// Big-endian, so that the order of keys is that of history.
@@ -256,7 +266,60 @@ pub(crate) fn explain(error: sled::Error, path: &Path) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventKind, Journal, Lock, Outcome};
+    use crate::{EventKind, Journal, Lock, Outcome, Status};
+    use jiff::Timestamp;
+
+    fn record(attempts: u32) -> NodeRecord {
+        let at = Timestamp::UNIX_EPOCH;
+        NodeRecord { status: Status::Done, fingerprint: None, run: RunId(1), attempts, millis: None, at }
+    }
+
+    #[test]
+    fn what_a_kill_left_of_a_commit_never_counts_more_than_a_later_one() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(scratch.path())?;
+        let node = NodeId::new("host", "bridge");
+        let store = Store::open(&dir)?.store;
+        let torn = pack(&[(node.clone(), record(1))])?.remove(0);
+        store.nodes.insert(node_key(store.commit + 1, 3), torn)?;
+        store.set_schema()?;
+        drop(store);
+        let mut store = Store::open(&dir)?.store;
+        let run = LastRun { id: RunId(1), length: 0, ended: false };
+        store.put(&Batch { seq: 0, lines: &[], nodes: &[(node.clone(), record(2))], run })?;
+        drop(store);
+        assert_eq!(Store::open(&dir)?.records.last(), Some(&(node, record(2))));
+        Ok(())
+    }
+
+    #[test]
+    fn records_that_lie_scattered_are_gathered() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(scratch.path())?;
+        let mut journal = Journal::open(&dir, Lock::acquire(&dir)?)?.0;
+        let nodes: Vec<_> = (0..100).map(|number| NodeId::new("host", &format!("step-{number}"))).collect();
+        journal.begin_run("pair", "none", nodes.iter().map(|node| (node.clone(), 7)).collect())?;
+        for node in &nodes {
+            let started =
+                EventKind::Started { node: node.clone(), attempt: 1, reason: String::new(), diff: None };
+            journal.commit(vec![started])?;
+        }
+        journal.commit(vec![EventKind::RunFinished { code: 0 }])?;
+        let before: Vec<_> = journal.nodes().map(|(node, record)| (node.clone(), record.clone())).collect();
+        journal.close()?;
+        let opened = Store::open(&dir)?;
+        assert!(opened.store.values < FEW && opened.store.values == opened.store.nodes.len());
+        assert_eq!(opened.records, before);
+        Ok(())
+    }
+
+    #[test]
+    fn how_the_last_run_is_written_is_part_of_the_schema() -> Result<()> {
+        let last = (300, LastRun { id: RunId(2), length: 129, ended: true });
+        let bytes = [0xac, 0x02, 0x02, 0x81, 0x01, 0x01];
+        assert_eq!((postcard::to_allocvec(&last)?, read_last(&bytes)?), (bytes.to_vec(), last));
+        Ok(())
+    }
 
     #[test]
     fn an_older_journal_is_made_anew_from_the_events() -> Result<()> {
@@ -271,6 +334,9 @@ mod tests {
         journal.commit(vec![started, finished])?;
         let written = journal.node(&node).cloned().context("nothing is recorded")?;
         drop(journal);
+        // The file of events lost its end in a power cut: the older journal still has it.
+        let file = std::fs::OpenOptions::new().write(true).open(dir.events(RunId(1)))?;
+        file.set_len(file.metadata()?.len() - 10)?;
         let store = Store::open(&dir)?.store;
         store.meta.insert("schema", seal(&2u64.to_le_bytes()))?;
         store.meta.insert(LAST, seal(b"of another form"))?;

@@ -11,7 +11,6 @@ mod host;
 
 use crate::tail::tail;
 use drover_state::{Failure, Remedy};
-use std::path::Path;
 
 /// A class of failures.
 struct Known {
@@ -25,25 +24,29 @@ struct Known {
 }
 
 /// What is known about a failure like this one. Of several classes whose signs it shows, the first in the table: there,
-/// causes stand before what they entail. What the failure itself says comes before what else its last command has said,
-/// which may have gone on for long after the cause.
+/// causes stand before what they entail. What the failure itself says comes before what else the command has said that
+/// failed, which may have gone on for long after the cause; by that alone, nothing is tried again.
 pub fn diagnose(failure: &Failure) -> Option<Remedy> {
     let words = [&failure.message].into_iter().chain(&failure.causes).chain(&failure.status);
     let said: Vec<_> = words.chain(&failure.tail).flat_map(|text| text.lines()).collect();
-    let known =
-        find(&said).or_else(|| find(&last_command(failure.log.as_deref()?).lines().collect::<Vec<_>>()))?;
+    let known = find(&said);
+    let transient = known.is_some_and(|known| known.transient);
+    let known = known.or_else(|| find(&output(failure)?.lines().collect::<Vec<_>>()))?;
     Some(Remedy {
         class: known.class.to_owned(),
         cause: known.cause.to_owned(),
         remedy: known.remedy.to_owned(),
-        transient: known.transient,
+        transient,
     })
 }
 
-/// What the last command in a log has said. A log that cannot be read tells no more than none.
-fn last_command(log: &Path) -> String {
-    let mut text = tail(log).unwrap_or_default();
-    text.split_off(text.rfind("\n$ ").unwrap_or(0))
+/// All that the failed command has said, if it is what stands last in the log. A log that cannot be read tells no more
+/// than none.
+fn output(failure: &Failure) -> Option<String> {
+    let mut text = tail(failure.log.as_deref()?).unwrap_or_default();
+    let start = text.rfind("\n$ ").map_or(0, |end| end + 1);
+    let last = text.split_off(start);
+    last.starts_with(&format!("$ {}", failure.command.as_deref()?)).then_some(last)
 }
 
 /// The first class of which the lines show a sign.
@@ -126,18 +129,19 @@ mod tests {
         let found = |log: &str| {
             let file = tempfile::NamedTempFile::new().expect("a file");
             std::fs::write(&file, log).expect("written");
-            let failure = Failure { log: Some(file.path().to_owned()), ..failure("exit status 1", &[after]) };
-            diagnose(&failure).map(|remedy| remedy.class)
+            let command = Some("lxc-create -n a".to_owned());
+            let log = Some(file.path().to_owned());
+            diagnose(&Failure { log, command, ..failure("exit status 1", &[after]) })
         };
+        let remedy = found(&format!("$ rm x\n$ lxc-create -n a\n{cause}\n{after}\n")).expect("it is known");
+        assert_eq!((remedy.class.as_str(), remedy.transient), ("mirror-unreachable", false));
+        let other = "another command said it";
         assert_eq!(
-            found(&format!("$ lxc-create\n{cause}\n{after}\n")).as_deref(),
-            Some("mirror-unreachable")
-        );
-        assert_eq!(
-            found(&format!("$ lxc-create\n{cause}\n$ lxc-create\n{after}\n")),
+            found(&format!("$ lxc-create -n a\n{cause}\n$ lxc-create -n a\n{after}\n")),
             None,
-            "it was another command"
+            "{other}"
         );
+        assert_eq!(found(&format!("$ lxc-create -n a\n{after}\n$ wget x\n{cause}\n")), None, "{other}");
         assert_eq!(found(""), None);
     }
 

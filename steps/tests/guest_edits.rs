@@ -1,7 +1,9 @@
 //! The steps that edit a container's root file system, on real trees: an honest one, and hostile ones.
 
+mod silent;
+
 use anyhow::Result;
-use drover_engine::{Attempt, Check, Cx, Interrupt, Scope};
+use drover_engine::{Check, Cx};
 use drover_steps::architecture::Architecture;
 use drover_steps::base::Base;
 use drover_steps::container::Container;
@@ -14,7 +16,6 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const EDITS: [&str; 5] = [
@@ -24,23 +25,6 @@ const EDITS: [&str; 5] = [
     "JoinControllers()",
     "GuestFile(path: \"/etc/profile.d/ci.sh\", content: \"export MAXPARMAKES=2\\n\", mode: \"0640\", owner: \"abuild:399\")",
 ];
-
-/// An attempt to which nobody listens; in this directory it writes.
-struct Silent(PathBuf);
-
-impl Attempt for Silent {
-    fn line(&self, _line: &str) {}
-
-    fn progress(&self, _done: u64, _total: u64) {}
-
-    fn log(&self) -> Option<PathBuf> {
-        Some(self.0.join("log"))
-    }
-
-    fn memory(&self) -> Option<PathBuf> {
-        Some(self.0.join("memory"))
-    }
-}
 
 /// A directory with `storage/rootfs/a/rootfs` in it, and `outside`, which nobody may touch.
 struct World {
@@ -63,14 +47,7 @@ impl World {
             ssh_port: None,
             joins_controllers: true,
         };
-        let scope = Scope {
-            attempt: Arc::new(Silent(place.path().to_owned())),
-            interrupt: Interrupt::default(),
-            deadline: Instant::now() + Duration::from_secs(60),
-            cache: place.path().join("cache").into(),
-            mark: "test".into(),
-        };
-        Self { cx: Cx::new(scope), at, place }
+        Self { cx: silent::cx(place.path()), at, place }
     }
 
     /// With a system as Debian ships it, as far as these steps see one.

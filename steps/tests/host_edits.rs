@@ -1,7 +1,9 @@
 //! The steps that edit the host where a plan says, on real trees: `HostFile`, `Command`, `RelocateCache`, `RelocateHome`.
 
+mod silent;
+
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Attempt, Check, Cx, Interrupt, Scope};
+use drover_engine::{Check, Cx};
 use drover_steps::farm::{Account, Farm, PlanDirectory};
 use drover_steps::registry::{Kind, Parse};
 use drover_steps::step::FarmStep;
@@ -10,25 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// An attempt to which nobody listens; in this directory it writes.
-struct Silent(PathBuf);
-
-impl Attempt for Silent {
-    fn line(&self, _line: &str) {}
-
-    fn progress(&self, _done: u64, _total: u64) {}
-
-    fn log(&self) -> Option<PathBuf> {
-        Some(self.0.join("log"))
-    }
-
-    fn memory(&self) -> Option<PathBuf> {
-        Some(self.0.join("memory"))
-    }
-}
 
 /// A directory that stands for the host.
 struct World {
@@ -63,14 +47,7 @@ impl World {
             fs::create_dir_all(path(file).parent().context("a parent")?)?;
             fs::write(path(file), text)?;
         }
-        let scope = Scope {
-            attempt: Arc::new(Silent(place.path().to_owned())),
-            interrupt: Interrupt::default(),
-            deadline: Instant::now() + Duration::from_secs(60),
-            cache: path("cache").into(),
-            mark: "test".into(),
-        };
-        Ok(Self { cx: Cx::new(scope), at, place })
+        Ok(Self { cx: silent::cx(place.path()), at, place })
     }
 
     fn path(&self, path: &str) -> PathBuf {

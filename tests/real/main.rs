@@ -23,6 +23,7 @@ mod nut_farm;
 mod outside;
 mod pair;
 mod releases;
+mod rpm;
 mod same;
 mod shepherding;
 mod signatures;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         builds::TESTS,
         snapshots::TESTS,
         nut_farm::TESTS,
+        rpm::TESTS,
         faults::TESTS,
         killed::TESTS,
         undoing::TESTS,

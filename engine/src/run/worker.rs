@@ -87,8 +87,7 @@ impl Worker<'_> {
         let mut retry = 0;
         let again = |failure: &Failure| {
             retry += 1;
-            let log = self.written(node);
-            self.wait_to_retry(node, &Failure { log, ..failure.clone() }, retry - 1)
+            self.wait_to_retry(node, failure, retry - 1)
         };
         let answer = run_step::apply(self.node(node).step.as_ref(), || self.cx(node), again);
         let answer = answer.map_err(|stop| self.complete(stop, node));

@@ -14,7 +14,7 @@ pub(crate) struct Lines {
 
 impl engine::Attempt for Lines {
     fn line(&self, line: &str) {
-        self.said.lock().expect("no reporter panics").push(line.to_owned());
+        self.said.lock().expect("nobody panics who hears").push(line.to_owned());
     }
 
     fn progress(&self, done: u64, total: u64) {

@@ -18,7 +18,7 @@ fn output_goes_to_the_log_and_its_last_line_to_the_screen() -> Result<()> {
     let expected = "$ sh -c 'echo out; echo err >&2; printf '\\''1%%\\r2%%\\rend'\\'''\nout\nerr\nend\n\
                     # halfway\n$ cat\ngiven\n";
     assert_eq!(attempt.log()?, expected);
-    let lines = attempt.lines.said.lock().expect("no reporter panics");
+    let lines = attempt.lines.said.lock().expect("nobody panics who hears");
     assert_eq!(lines[lines.len() - 3..], ["end", "halfway", "given"]);
     Ok(())
 }

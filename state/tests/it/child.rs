@@ -4,7 +4,7 @@
 
 use crate::scratch::{finished, node, nodes, started};
 use anyhow::{Context, Result};
-use drover_state::{Journal, Lock, Outcome, StateDir};
+use drover_state::{EventKind, Journal, Lock, Outcome, StateDir};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,6 +30,20 @@ fn write_without_end() -> Result<()> {
     let (mut journal, notes) = Journal::open(&dir, Lock::acquire(&dir)?)?;
     assert_eq!(notes, Vec::<String>::new());
     write(&mut journal, usize::MAX, &mut std::io::stdout().lock())
+}
+
+/// Runs that end by themselves, one after the other.
+#[test]
+#[ignore = "a process that other tests start"]
+fn run_without_end() -> Result<()> {
+    let dir = StateDir::open(&state()?)?;
+    loop {
+        let (mut journal, notes) = Journal::open(&dir, Lock::acquire(&dir)?)?;
+        assert_eq!(notes, Vec::<String>::new());
+        write(&mut journal, 60, &mut std::io::stdout().lock())?;
+        journal.commit(vec![EventKind::RunFinished { code: 0 }])?;
+        journal.close()?;
+    }
 }
 
 /// Changes 50 nodes again and again, two transitions at a time, and says which of them are acknowledged, as

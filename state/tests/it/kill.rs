@@ -22,7 +22,9 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() -> Result<()> {
             0 => Moment::Opening(Duration::from_micros(kill * 800)),
             _ => Moment::Writing(Duration::from_micros(kill * 700)),
         };
-        let acks = write_and_kill(&scratch.dir, moment)?;
+        // Every other is killed in the middle of runs that end and are put away, one after the other.
+        let what = if kill % 2 == 0 { "child::write_without_end" } else { "child::run_without_end" };
+        let acks = write_and_kill(&scratch.dir, what, moment)?;
         killed_early += u64::from(acks.is_empty());
         acknowledged.extend(acks);
         check(&scratch, &acknowledged).with_context(|| format!("after kill {kill}"))?;
@@ -39,8 +41,8 @@ enum Moment {
 }
 
 /// Lets a process write for a while, kills it, and returns what it was told to be durable, as run and place.
-fn write_and_kill(dir: &StateDir, moment: Moment) -> Result<Vec<(u32, u64)>> {
-    let mut child = start(dir)?;
+fn write_and_kill(dir: &StateDir, what: &str, moment: Moment) -> Result<Vec<(u32, u64)>> {
+    let mut child = start(dir, what)?;
     let mut out = BufReader::new(child.stdout.take().context("its output is a pipe")?);
     let (first, delay) = match moment {
         Moment::Opening(delay) => (None, delay),
@@ -59,8 +61,8 @@ fn write_and_kill(dir: &StateDir, moment: Moment) -> Result<Vec<(u32, u64)>> {
     Ok(reader.join().expect("reading a pipe does not panic"))
 }
 
-fn start(dir: &StateDir) -> Result<Child> {
-    let mut command = child::command("child::write_without_end", dir.path())?;
+fn start(dir: &StateDir, what: &str) -> Result<Child> {
+    let mut command = child::command(what, dir.path())?;
     Ok(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
 }
 
@@ -109,7 +111,7 @@ fn check(scratch: &Scratch, acknowledged: &BTreeSet<(u32, u64)>) -> Result<()> {
 #[test]
 fn while_a_run_is_on_it_can_be_watched_and_keeps_others_out() -> Result<()> {
     let scratch = Scratch::new()?;
-    let mut child = start(&scratch.dir)?;
+    let mut child = start(&scratch.dir, "child::write_without_end")?;
     let mut out = BufReader::new(child.stdout.take().context("its output is a pipe")?);
     assert_eq!(await_ack(&mut out)?, (1, 1));
     let error = Lock::acquire(&scratch.dir).expect_err("the other process holds it");

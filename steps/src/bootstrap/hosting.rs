@@ -21,7 +21,7 @@ pub(crate) enum Hosting {
 /// Ends well unless the mirror says that it does not host the release for that architecture.
 pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
     if let Hosting::Unasked(why) = hosting(cx, base)? {
-        cx.note(&why);
+        cx.doubt(&why);
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ pub(crate) fn ensure_repository(cx: &Cx, repository: &str) -> Result<()> {
             "there are no packages at `{repository}` (`{answer}` for {uri}): name a mirror that has this release in the \
              plan, as in `mirror: \"http://...\"`"
         ),
-        Answer::None(said) => cx.note(&format!("the mirror was not asked for {uri}: {said}")),
+        Answer::None(said) => cx.doubt(&format!("the mirror was not asked for {uri}: {said}")),
     }
     Ok(())
 }

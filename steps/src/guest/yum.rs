@@ -1,13 +1,13 @@
 //! `GuestPackages` in containers whose packages are RPM's: by the container's own yum.
 //!
-//! It could not be exercised where this was written: no mirror of such a distribution was in reach. Which packages are
-//! there is asked of the container's own rpm.
+//! Which packages are there is asked of the container's own rpm. It was exercised with Debian's dnf under yum's name; no
+//! mirror of such a distribution was in reach.
 
 use super::emulate::Guest;
 use super::guest_packages::plain;
 use crate::container::Container;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Cx, Rootfs};
+use drover_engine::{Access, Check, Cmd, CommandError, Cx, Rootfs};
 
 /// What repositories of the distribution's own have to be added by a package before others are found.
 const REPOSITORIES: &str = "epel-release";
@@ -45,9 +45,7 @@ const LACKING: &str = "/etc/drover-lacking-packages";
 
 /// Installs what is missing: the repositories first, then what must be there at once, then the optional ones one by one.
 pub(super) fn apply(cx: &Cx, at: &Container, wanted: &[String]) -> Result<()> {
-    let guest = Guest::new(&at.rootfs());
-    let yum = || guest.command("/usr/bin/yum").arg("--assumeyes");
-    if cx.run(&yum().args(["install", REPOSITORIES])).is_err() {
+    if !is_had(cx, at, REPOSITORIES)? {
         cx.note(&format!(
             "`{REPOSITORIES}` cannot be had: packages come from the distribution's own repositories alone"
         ));
@@ -56,14 +54,35 @@ pub(super) fn apply(cx: &Cx, at: &Container, wanted: &[String]) -> Result<()> {
     let (optional, needed): (Vec<&str>, Vec<&str>) =
         missing.into_iter().partition(|name| wanted.contains(&format!("?{name}")));
     if !needed.is_empty() {
-        cx.run(&yum().arg("install").args(&needed)).context("yum could not install what is needed")?;
+        cx.run(&install(at, &needed)).context("yum could not install what is needed")?;
     }
-    let mut lacking = String::new();
     for name in optional {
-        if !cx.probe(&yum().args(["install", name]))?.status.success() {
+        if !is_had(cx, at, name)? {
             cx.note(&format!("{name} cannot be had in this release: left out, as it is optional"));
-            lacking += &format!("{name}\n");
+            let rootfs = Rootfs::open(at.rootfs())?;
+            let known = rootfs.read(LACKING)?.unwrap_or_default();
+            rootfs.write(LACKING, &format!("{known}{name}\n"), Access::root(0o644))?;
         }
     }
-    Rootfs::open(at.rootfs())?.write(LACKING, &lacking, Access::root(0o644))
+    Ok(())
+}
+
+fn install(at: &Container, names: &[&str]) -> Cmd {
+    Guest::new(&at.rootfs()).command("/usr/bin/yum").args(["--assumeyes", "install"]).args(names)
+}
+
+/// Installs it, unless yum knows no such package. That the repositories cannot be reached is another matter.
+fn is_had(cx: &Cx, at: &Container, name: &str) -> Result<bool> {
+    let Err(error) = cx.run(&install(at, &[name])) else { return Ok(true) };
+    let said = error.downcast_ref::<CommandError>().map(|error| error.tail.as_slice()).unwrap_or_default();
+    if said.iter().any(|line| is_unknown(line, name)) {
+        return Ok(false);
+    }
+    Err(error).with_context(|| format!("yum could not install `{name}`"))
+}
+
+/// Whether yum says that it knows no such package: yum 3 as its own texts have it, dnf 4.14.0 as it wrote it.
+fn is_unknown(line: &str, name: &str) -> bool {
+    [format!("No package {name} available."), format!("No match for argument: {name}")]
+        .contains(&line.trim().to_owned())
 }

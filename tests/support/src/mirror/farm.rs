@@ -31,6 +31,8 @@ pub const FARM: Contents<'static> = Contents {
         // What `lxc-create -t centos` needs.
         "dnf",
         "rpm",
+        // What packages of RPM are made with, and laid out.
+        "createrepo-c",
         "ca-certificates",
         "debian-archive-keyring",
     ],
