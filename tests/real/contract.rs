@@ -5,6 +5,7 @@
 
 use crate::farm::drover;
 use anyhow::{Context, Result, ensure};
+use std::collections::HashSet;
 use throwaway::Host;
 
 /// What a step says before it was ever done.
@@ -46,7 +47,8 @@ pub(crate) fn run(host: &Host, plan: &str, nodes: &str) -> Result<()> {
 }
 
 /// Every file that the steps could touch, with all that a change of it would change: the change time above all. What a
-/// container that runs does is left out: to its own files, and to dnsmasq's leases; and what this machine's cargo does.
+/// container that runs does is left out: to its own files, and to dnsmasq's leases; what the database of rpm notes of those
+/// who read it; and what this machine's cargo does.
 pub(crate) fn trace(host: &Host) -> Result<String> {
     host.shell(
         "as='%p %y %m %U:%G %s %T@ %C@ %l\\n'
@@ -58,7 +60,9 @@ pub(crate) fn trace(host: &Host) -> Result<String> {
         done
         for rootfs in /srv/libvirt/rootfs/*/rootfs; do
             name=${rootfs%/rootfs}; name=${name##*/}
-            if test -d $rootfs && ! test -e /run/libvirt/lxc/$name.pid; then find $rootfs -xdev -printf \"$as\" | sort; fi
+            if test -d $rootfs && ! test -e /run/libvirt/lxc/$name.pid; then
+                find $rootfs -xdev ! -name 'rpmdb.sqlite-*' -printf \"$as\" | sort
+            fi
         done",
     )
 }
@@ -66,8 +70,8 @@ pub(crate) fn trace(host: &Host) -> Result<String> {
 /// What is in only one of two traces.
 pub(crate) fn difference(before: &str, after: &str) -> String {
     let only = |one: &str, other: &str| {
-        let lines: Vec<_> = one.lines().filter(|line| !other.contains(line)).map(str::to_owned).collect();
-        lines.join("\n")
+        let others: HashSet<_> = other.lines().collect();
+        one.lines().filter(|line| !others.contains(line)).collect::<Vec<_>>().join("\n")
     };
     format!("\n{}\n--- is now\n{}", only(before, after), only(after, before))
 }

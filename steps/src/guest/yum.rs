@@ -68,7 +68,9 @@ pub(super) fn apply(cx: &Cx, at: &Container, wanted: &[String]) -> Result<()> {
 }
 
 fn install(at: &Container, names: &[&str]) -> Cmd {
-    Guest::new(&at.rootfs()).command("/usr/bin/yum").args(["--assumeyes", "install"]).args(names)
+    let yum = Guest::new(&at.rootfs()).command("/usr/bin/yum");
+    // Else a repository that cannot be reached would be the same as one that lacks all packages.
+    yum.args(["--assumeyes", "--setopt=*.skip_if_unavailable=0", "install"]).args(names)
 }
 
 /// Installs it, unless yum knows no such package. That the repositories cannot be reached is another matter.

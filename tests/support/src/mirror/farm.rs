@@ -49,7 +49,7 @@ pub const EVERY: Contents<'static> = Contents {
 };
 
 const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "bookworm", packages: &[BASE, MERGED, COMFORT, AUTOTOOLS], architectures }
+    Release { code_name: "bookworm", packages: &[BASE, MERGED, COMFORT, AUTOTOOLS, YUM], architectures }
 }
 
 const fn bullseye(architectures: &'static [&'static str]) -> Release<'static> {
@@ -80,6 +80,9 @@ const MERGED: &[&str] = &["usr-is-merged"];
 
 /// The package set of that name.
 const COMFORT: &[&str] = &["sudo", "bash", "vim", "mc", "p7zip", "p7zip-full", "pigz", "pbzip2", "git"];
+
+/// What a system needs to install packages of RPM's by itself.
+const YUM: &[&str] = &["dnf", "rpm"];
 
 /// What the step `Build` is tested with.
 const AUTOTOOLS: &[&str] = &["autoconf", "automake", "gcc", "libc6-dev", "make"];
