@@ -89,7 +89,7 @@ fn host() -> Result<Host> {
 impl Times {
     /// The first run, and those after it, with nothing to do.
     fn measure(&mut self, host: &Host, command: &[&str]) -> Result<()> {
-        let mut run = || {
+        let run = || {
             let finished = host.run(command)?.ok()?;
             print!("{}", finished.stdout);
             anyhow::Ok(finished.elapsed)

@@ -44,7 +44,11 @@ const TOLD: [(char, &str, &str); 6] = [
         "`http://ftp.br.debian.org/debian` was not asked: Temporary failure resolving",
     ),
     ('?', "jenkins-debian8-s390x", "debian-archive/debian` was not asked: Temporary failure resolving"),
-    ('?', "jenkins-centos7-x86-64", "repomd.xml: Temporary failure resolving"),
+    (
+        '?',
+        "jenkins-centos7-x86-64",
+        "`http://vault.centos.org/centos` was not asked: Temporary failure resolving",
+    ),
 ];
 
 /// What fails then, and the class of failures that it is found to belong to.

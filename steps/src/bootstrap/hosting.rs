@@ -1,10 +1,12 @@
-//! Whether a mirror hosts a release for an architecture: what its signed Release file says, before anything runs.
+//! Whether a mirror hosts a release for an architecture, before anything runs: what its signed Release file says, or, of
+//! RPM's distributions, whether there are packages.
 //!
 //! A mirror that cannot be asked is no reason to give up here: that may pass, and the stage `resolve` asks again.
 
 use crate::base::Base;
 use crate::deb822::paragraphs;
 use crate::mirror::{Archive, Mirror};
+use crate::release::Distribution;
 use crate::trust;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Cmd, Cx};
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// What a mirror says about a release and an architecture, unless that it does not host them, which is an error.
 pub(crate) enum Hosting {
-    /// It does; the mirror's address.
+    /// It does, in words.
     Hosted(String),
     /// It cannot be asked now, and why.
     Unasked(String),
@@ -28,18 +30,31 @@ pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
 
 /// Asks the mirror whether it hosts the release for that architecture.
 pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
-    let mirror = Mirror::of(base)?;
-    let archive = &mirror.main;
-    let unasked =
-        |why: &str| Ok(Hosting::Unasked(format!("the mirror `{}` was not asked: {why}", archive.uri)));
-    if !archive.uri.starts_with("http") {
-        return unasked("only apt itself can reach it");
-    }
-    if !Path::new(base.release.keyring()).exists() {
-        return unasked(&format!(
-            "the keys it is to be proved with are not installed yet: {}",
-            base.release.keyring()
-        ));
+    let archive = Mirror::of(base)?.main;
+    let answer = match base.release.distribution {
+        _ if !archive.uri.starts_with("http") => Err("only apt itself can reach it".to_owned()),
+        Distribution::CentOS => of_rpm(cx, &repository(base)?)?,
+        _ => of_apt(cx, base, &archive)?,
+    };
+    Ok(match answer {
+        Ok(said) => Hosting::Hosted(said),
+        Err(why) => Hosting::Unasked(format!("the mirror `{}` was not asked: {why}", archive.uri)),
+    })
+}
+
+/// Where the packages of a release of RPM's distributions are.
+pub(crate) fn repository(base: &Base) -> Result<String> {
+    let mirror = Mirror::of(base)?.main.uri;
+    Ok(format!("{mirror}/{}/os/{}/", base.release.version, base.arch.rpm()))
+}
+
+/// In words that it does, or why it cannot be asked.
+type Asked = Result<String, String>;
+
+fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Asked> {
+    let keys = base.release.keyring();
+    if !Path::new(keys).exists() {
+        return Ok(Err(format!("the keys it is to be proved with are not installed yet: {keys}")));
     }
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);
@@ -51,7 +66,7 @@ pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
             archive.uri,
             archive.suite
         ),
-        Answer::None(said) => return unasked(&said),
+        Answer::None(said) => return Ok(Err(said)),
     };
     let text = trust::verified(cx, &signed, base.release).with_context(|| {
         format!(
@@ -60,22 +75,22 @@ pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
         )
     })?;
     ensure_listed(&text, archive, base.arch.debian())?;
-    Ok(Hosting::Hosted(archive.uri.clone()))
+    Ok(Ok(format!("{} hosts it, and its signature is right", archive.uri)))
 }
 
-/// Ends well unless nothing is there where the packages of RPM's distributions are looked for.
-pub(crate) fn ensure_repository(cx: &Cx, repository: &str) -> Result<()> {
+fn of_rpm(cx: &Cx, repository: &str) -> Result<Asked> {
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{repository}repodata/repomd.xml");
-    match download(cx, &uri, directory.path())? {
-        Answer::Here(_) => {}
+    Ok(match download(cx, &uri, directory.path())? {
+        Answer::Here(_) => {
+            Ok(format!("{repository} has packages, whose signatures the template does not look at"))
+        }
         Answer::Refused(answer) => bail!(
             "there are no packages at `{repository}` (`{answer}` for {uri}): name a mirror that has this release in the \
              plan, as in `mirror: \"http://...\"`"
         ),
-        Answer::None(said) => cx.doubt(&format!("the mirror was not asked for {uri}: {said}")),
-    }
-    Ok(())
+        Answer::None(said) => Err(said),
+    })
 }
 
 /// What came of asking a mirror for a file.

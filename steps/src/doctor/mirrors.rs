@@ -12,9 +12,7 @@ pub(super) fn look(cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
     let judged = bases.into_iter().map(|(id, base)| {
         let about = format!("mirror {id}");
         match hosting(cx, base) {
-            Ok(Hosting::Hosted(uri)) => {
-                Finding::green(about, format!("{uri} hosts it, and its signature is right"))
-            }
+            Ok(Hosting::Hosted(said)) => Finding::green(about, said),
             Ok(Hosting::Unasked(why)) => Finding::amber(
                 about,
                 why,

@@ -5,7 +5,6 @@
 use crate::bootstrap::hosting;
 use crate::container::Container;
 use crate::farm::Farm;
-use crate::mirror::Mirror;
 use crate::program;
 use crate::release::Distribution;
 use anyhow::{Context, Result, ensure};
@@ -92,19 +91,8 @@ impl<'a> Template<'a> {
                 keys.package,
                 at.base.release.distribution
             );
-            return hosting::ensure_hosted(cx, &at.base);
         }
-        match at.base.release.distribution {
-            Distribution::CentOS => hosting::ensure_repository(cx, &self.repository()?),
-            _ => Ok(()),
-        }
-    }
-
-    /// Where CentOS's packages are: the lists of mirrors that the template knows are gone with the release.
-    fn repository(&self) -> Result<String> {
-        let (release, arch) = (self.at.base.release, self.at.base.arch);
-        let mirror = Mirror::of(&self.at.base)?.main.uri;
-        Ok(format!("{mirror}/{}/os/{}/", release.version, arch.rpm()))
+        hosting::ensure_hosted(cx, &at.base)
     }
 
     /// What the template is told of the release and the architecture, in its own words.
@@ -117,7 +105,8 @@ impl<'a> Template<'a> {
             return Ok(["-r", release.code_name, "-a", arch.debian()].map(str::to_owned).into());
         }
         let mut words: Vec<_> = ["-R", release.version, "-a", arch.rpm()].map(str::to_owned).into();
-        words.push(format!("--repo={}", self.repository()?));
+        // The lists of mirrors that the template knows are gone with the release.
+        words.push(format!("--repo={}", hosting::repository(&self.at.base)?));
         Ok(words)
     }
 }
