@@ -17,7 +17,7 @@ use throwaway::{Ground, Host, HostOptions};
 const GUARDIAN: &str = "guardian";
 /// The first argument of the engine's own process.
 const TOUCH: &str = "touch";
-/// How often each is measured.
+/// How often a first run is measured.
 const ROUNDS: usize = 3;
 /// How often a run with nothing to do is measured in each round: it is short, and so is much that disturbs it.
 const AGAIN: usize = 5;
@@ -63,7 +63,7 @@ fn compare() -> Result<()> {
         ninja.measure(&host, &["ninja", "--quiet", "-C", &its, "-j", &jobs])?;
         drover.measure(&host, &[BENCH, TOUCH, &ours, &jobs])?;
     }
-    println!("\n10,000 commands, {jobs} jobs, medians of {ROUNDS}; ratios below 1 are for drover");
+    println!("\n10,000 commands, {jobs} jobs, medians of {ROUNDS} rounds; ratios below 1 are for drover");
     row("first run", &mut drover.first, &mut ninja.first);
     row("nothing to do", &mut drover.second, &mut ninja.second);
     Ok(())

@@ -88,7 +88,8 @@ fn limits(planned: &Planned, unmet: &Unmet, doubts: &[Doubt], previews: &[Previe
     let told: BTreeSet<_> = cannot.iter().chain(&may_not).flat_map(|(_, places)| places).copied().collect();
     let unclear =
         |preview: &&Preview| matches!(preview.finding, Finding::Failed { .. } | Finding::Unknown { .. });
-    let unclear: BTreeSet<_> = previews.iter().filter(unclear).map(|preview| preview.id.place()).collect();
+    let unclear = previews.iter().filter(unclear);
+    let unclear: BTreeSet<_> = unclear.flat_map(|preview| planned.containers_after(&preview.id)).collect();
     let can = planned.containers_with(|_| true).into_iter();
     let can: Vec<_> = can.filter(|name| !told.contains(name) && !unclear.contains(name)).collect();
     let mut text = String::new();

@@ -179,6 +179,9 @@ impl Cx {
     /// A dry run tells it.
     pub fn doubt(&self, text: &str) {
         self.scope.attempt.doubt(text);
+        if let Err(error) = self.log.write(&format!("# {text}\n")) {
+            self.scope.attempt.line(&format!("{error:#}"));
+        }
     }
 
     /// How far it is: `done` of `total` of something that can be counted.

@@ -44,7 +44,7 @@ fn open_whole(dir: &StateDir) -> Result<Recovered> {
     let of_older =
         || dir.runs().map(|runs| runs.last().map(|id| LastRun { id: *id, length: 0, ended: false }));
     if let Some(last) = if is_older { of_older()? } else { last } {
-        recovered.mend_events(dir, last)?;
+        recovered.mend_events(dir, last, is_older)?;
     }
     if lost > 0 || is_older || last.is_none() {
         recovered.rebuild(dir, lost, is_older)?;
@@ -55,7 +55,8 @@ fn open_whole(dir: &StateDir) -> Result<Recovered> {
 
 impl Recovered {
     /// Makes the events file of a run that was cut off hold all that the journal holds of it.
-    fn mend_events(&mut self, dir: &StateDir, last: LastRun) -> Result<()> {
+    /// What cannot be read of it goes, unless the journal may know nothing of the run.
+    fn mend_events(&mut self, dir: &StateDir, last: LastRun, is_older: bool) -> Result<()> {
         let path = dir.events(last.id);
         let found = match std::fs::metadata(&path) {
             // A run that ended left its file as it is now.
@@ -69,7 +70,11 @@ impl Recovered {
         let damaged = collect_lines(&found, &mut lines);
         let before = lines.len();
         collect_lines(&recorded, &mut lines);
-        if lines.len() > before || damaged > 0 {
+        let is_more = lines.len() > before;
+        if is_older && !is_more {
+            return Ok(());
+        }
+        if is_more || damaged > 0 {
             write_anew(&path, lines.values().copied())
                 .with_context(|| format!("events file `{}` cannot be mended", path.display()))?;
         }

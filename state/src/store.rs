@@ -314,6 +314,32 @@ mod tests {
     }
 
     #[test]
+    fn a_gathering_that_is_cut_short_changes_no_record() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(scratch.path())?;
+        let mut store = Store::open(&dir)?.store;
+        store.set_schema()?;
+        let node = |number: u32| NodeId::new("host", &number.to_string());
+        let run = LastRun { id: RunId(1), length: 0, ended: true };
+        for number in 0..40 {
+            let nodes = [(node(number % 20), record(number))];
+            store.put(&Batch { seq: 0, lines: &[], nodes: &nodes, run })?;
+        }
+        let newest: Vec<_> = (0..20).map(|number| (node(number), record(number + 20))).collect();
+        let keys: Vec<_> = store.nodes.iter().keys().collect::<sled::Result<_>>()?;
+        store.put(&Batch { seq: 0, lines: &[], nodes: &newest, run })?;
+        for (removed, key) in keys.iter().enumerate() {
+            let records = store.records()?.0;
+            let last =
+                |wanted: &NodeId| records.iter().rfind(|(node, _)| node == wanted).map(|(_, it)| it.clone());
+            assert!(newest.iter().all(|(node, it)| last(node).as_ref() == Some(it)), "{removed} are removed");
+            store.nodes.remove(key)?;
+        }
+        assert_eq!(store.records()?.0, newest);
+        Ok(())
+    }
+
+    #[test]
     fn how_the_last_run_is_written_is_part_of_the_schema() -> Result<()> {
         let last = (300, LastRun { id: RunId(2), length: 129, ended: true });
         let bytes = [0xac, 0x02, 0x02, 0x81, 0x01, 0x01];

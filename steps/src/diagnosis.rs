@@ -9,7 +9,7 @@ mod archive;
 mod guest;
 mod host;
 
-use crate::tail::tail;
+use crate::tail::{TAIL, tail};
 use drover_state::{Failure, Remedy};
 
 /// A class of failures.
@@ -25,27 +25,30 @@ struct Known {
 
 /// What is known about a failure like this one. Of several classes whose signs it shows, the first in the table: there,
 /// causes stand before what they entail. What the failure itself says comes before what else the command has said that
-/// failed, which may have gone on for long after the cause; by that alone, nothing is tried again.
+/// failed, which may have gone on for long after the cause; who asks whether to try again leaves the log out.
 pub fn diagnose(failure: &Failure) -> Option<Remedy> {
     let words = [&failure.message].into_iter().chain(&failure.causes).chain(&failure.status);
     let said: Vec<_> = words.chain(&failure.tail).flat_map(|text| text.lines()).collect();
-    let known = find(&said);
-    let transient = known.is_some_and(|known| known.transient);
-    let known = known.or_else(|| find(&output(failure)?.lines().collect::<Vec<_>>()))?;
+    let known = find(&said).or_else(|| find(&output(failure)?.lines().collect::<Vec<_>>()))?;
     Some(Remedy {
         class: known.class.to_owned(),
         cause: known.cause.to_owned(),
         remedy: known.remedy.to_owned(),
-        transient,
+        transient: known.transient,
     })
 }
 
-/// All that the failed command has said, if it is what stands last in the log. A log that cannot be read tells no more
-/// than none.
+/// What the failed command has said, as far as it is in reach, if it is what stands last in the log. A log that cannot be
+/// read tells no more than none.
 fn output(failure: &Failure) -> Option<String> {
     let mut text = tail(failure.log.as_deref()?).unwrap_or_default();
-    let start = text.rfind("\n$ ").map_or(0, |end| end + 1);
-    let last = text.split_off(start);
+    let heading = match text.rfind("\n$ ") {
+        Some(end) => end + 1,
+        // It has said so much that its heading is out of reach.
+        None if text.len() >= TAIL => return Some(text),
+        None => 0,
+    };
+    let last = text.split_off(heading);
     last.starts_with(&format!("$ {}", failure.command.as_deref()?)).then_some(last)
 }
 
@@ -134,7 +137,12 @@ mod tests {
             diagnose(&Failure { log, command, ..failure("exit status 1", &[after]) })
         };
         let remedy = found(&format!("$ rm x\n$ lxc-create -n a\n{cause}\n{after}\n")).expect("it is known");
-        assert_eq!((remedy.class.as_str(), remedy.transient), ("mirror-unreachable", false));
+        assert_eq!((remedy.class.as_str(), remedy.transient), ("mirror-unreachable", true));
+        let long = "x\n".repeat(TAIL / 2);
+        assert!(
+            found(&format!("$ lxc-create -n a\n{long}{cause}\n{after}\n")).is_some(),
+            "its heading is far away"
+        );
         let other = "another command said it";
         assert_eq!(
             found(&format!("$ lxc-create -n a\n{cause}\n$ lxc-create -n a\n{after}\n")),

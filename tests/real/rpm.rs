@@ -18,8 +18,9 @@ const NAME: &str = "/root/rpm.ron";
 const PACKAGES: &str = "jenkins-centos7-x86-64/guest-packages";
 const ROOTFS: &str = "/srv/libvirt/rootfs/jenkins-centos7-x86-64/rootfs";
 
-/// Optional ones that its repository does not have.
+/// Optional ones that its repository does not have, and one that needs what nobody has.
 const LACKING: [&str; 2] = ["p7zip-plugins", "pbzip2"];
+const NEEDY: &str = "pbzip2";
 
 /// The system, whose packages Debian's dpkg has installed, and whose rpm knows of none.
 const SYSTEM: &str = "
@@ -46,7 +47,7 @@ fn installed(site: &Site) -> Result<()> {
     host.shell(&format!("ROOTFS={ROOTFS}; {SYSTEM}"))?;
     let comfort = package_set("comfort", CentOS);
     let names = comfort.iter().map(|name| name.trim_start_matches('?'));
-    publish(&host, &names.filter(|name| !LACKING.contains(name)).collect::<Vec<_>>())?;
+    publish(&host, &names.filter(|name| *name == NEEDY || !LACKING.contains(name)).collect::<Vec<_>>())?;
     host.write(NAME, &plan("\"comfort\""))?;
     drover(&host, &["run", NAME, "--only", "*/lxc-create"])?.ok()?;
     unreachable(&host)?;
@@ -83,8 +84,10 @@ fn unreachable(host: &Host) -> Result<()> {
 
 /// Makes packages, and has the container's repository hold these beside those that it holds.
 fn publish(host: &Host, names: &[&str]) -> Result<()> {
-    let package =
-        |name: &&str| format!("%package -n {name}\nSummary: x\n%description -n {name}\n%files -n {name}\n");
+    let package = |name: &&str| {
+        let needs = if *name == NEEDY { "Requires: nobody-has-this\n" } else { "" };
+        format!("%package -n {name}\nSummary: x\n{needs}%description -n {name}\n%files -n {name}\n")
+    };
     let head =
         "Name: farm\nVersion: 1\nRelease: 1\nSummary: x\nLicense: none\nBuildArch: noarch\n%description\n";
     host.write("/root/farm.spec", &format!("{head}{}", names.iter().map(package).collect::<String>()))?;

@@ -62,12 +62,16 @@ impl Step for Toy {
         if self.manner == "late" { Duration::from_millis(300) } else { Duration::from_secs(60) }
     }
 
-    /// `own-unready` is not ready for itself alone, `own` concerns itself alone.
+    /// `unsure` cannot find out whether it is ready. `own-unready` is not ready for itself alone, `own` concerns itself alone.
     fn is_local(&self) -> bool {
         self.manner.starts_with("own")
     }
 
-    fn precondition(&self, _cx: &Cx) -> Result<()> {
+    fn precondition(&self, cx: &Cx) -> Result<()> {
+        cx.note("this is no doubt");
+        if self.manner == "unsure" {
+            cx.doubt(&format!("nobody knows {}", self.name));
+        }
         ensure!(!self.manner.ends_with("unready"), "`{}` is not installed; `apt-get install {0}`", "toys");
         Ok(())
     }

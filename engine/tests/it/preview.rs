@@ -2,7 +2,7 @@
 
 use crate::farm::{Farm, diagnose};
 use anyhow::Result;
-use drover_engine::{Finding, Interrupt, Interrupted, PreviewOptions, preconditions, preview};
+use drover_engine::{Finding, Interrupt, Interrupted, PreviewOptions, Readiness, preconditions, preview};
 use drover_state::Status;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -56,8 +56,10 @@ fn it_can_be_interrupted() -> Result<()> {
 #[test]
 fn preconditions_can_be_asked_for_alone() -> Result<()> {
     let farm = Farm::new()?;
-    let graph = farm.graph("a=unready b c=unready")?;
-    let complaints = preconditions(&graph, &[true, true, false], &options())?.complaints;
+    let graph = farm.graph("a=unready b=unsure c=unready d=unsure")?;
+    let Readiness { complaints, doubts } = preconditions(&graph, &[true, true, false, true], &options())?;
+    let doubts: Vec<_> = doubts.iter().map(|doubt| (doubt.id.as_str(), doubt.text.as_str())).collect();
+    assert_eq!(doubts, [("b", "nobody knows b"), ("d", "nobody knows d")]);
     assert_eq!(complaints.iter().map(|complaint| complaint.id.as_str()).collect::<Vec<_>>(), ["a"]);
     Ok(())
 }

@@ -163,6 +163,22 @@ fn without_a_journal_the_events_tell() -> Result<()> {
 }
 
 #[test]
+fn without_a_journal_damaged_events_are_told_and_stay() -> Result<()> {
+    let (scratch, _) = written()?;
+    std::fs::remove_dir_all(scratch.dir.path().join("journal"))?;
+    let path = scratch.dir.events(RunId(2));
+    let text = std::fs::read_to_string(&path)?;
+    let mut lines: Vec<_> = text.lines().collect();
+    (lines[20], lines[40]) = ("garbled", "garbled");
+    let garbled = lines.join("\n") + "\n";
+    std::fs::write(&path, &garbled)?;
+    let (_, notes) = scratch.journal()?;
+    assert!(notes.iter().any(|note| note.starts_with("2 events")), "{notes:?}");
+    assert_eq!(std::fs::read_to_string(&path)?, garbled);
+    Ok(())
+}
+
+#[test]
 fn events_that_did_not_reach_the_disk_are_written_again() -> Result<()> {
     for cut in [1, 5_000, 40_000] {
         let (scratch, _) = written()?;

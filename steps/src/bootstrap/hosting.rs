@@ -1,7 +1,7 @@
 //! Whether a mirror hosts a release for an architecture, before anything runs: what its signed Release file says, or, of
 //! RPM's distributions, whether there are packages.
 //!
-//! A mirror that cannot be asked is no reason to give up here: that may pass, and the stage `resolve` asks again.
+//! A mirror that cannot be asked is no reason to give up here: that may pass, and what fetches from it will see.
 
 use crate::base::Base;
 use crate::deb822::paragraphs;
@@ -32,7 +32,7 @@ pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
 pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
     let archive = Mirror::of(base)?.main;
     let answer = match base.release.distribution {
-        _ if !archive.uri.starts_with("http") => Err("only apt itself can reach it".to_owned()),
+        _ if !archive.uri.starts_with("http") => Err("only the packages' own tools can reach it".to_owned()),
         Distribution::CentOS => of_rpm(cx, &repository(base)?)?,
         _ => of_apt(cx, base, &archive)?,
     };

@@ -2,13 +2,19 @@
 
 use super::{Finding, Patient};
 use crate::bootstrap::{Hosting, hosting};
+use crate::release::Distribution;
 use anyhow::Result;
 use drover_engine::Cx;
 use std::collections::BTreeMap;
 
 pub(super) fn look(cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
-    let bases: BTreeMap<_, _> =
-        patient.containers.iter().map(|container| (container.base.id(), &container.base)).collect();
+    let bases: BTreeMap<_, _> = patient
+        .containers
+        .iter()
+        .map(|container| (container.base.id(), &container.base))
+        // Where other distributions are from is known to their templates alone.
+        .filter(|(_, base)| base.release.distribution != Distribution::Other)
+        .collect();
     let judged = bases.into_iter().map(|(id, base)| {
         let about = format!("mirror {id}");
         match hosting(cx, base) {

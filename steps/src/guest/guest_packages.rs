@@ -19,7 +19,8 @@
 //! | `nut-docs` | what its documentation is made with; the document: "it may be wise to not install" it everywhere |
 //!
 //! In a CentOS container the sets have CentOS's names, and the container's own yum installs them, from its own repositories
-//! and `epel-release`'s, by itself: nothing is shared with others then.
+//! and `epel-release`'s, by itself: nothing is shared with others then. Optional packages that they do not have are named in
+//! the container's `/etc/drover-lacking-packages`; remove a line there to have it looked for again.
 //!
 //! **Killed in the middle**, it goes on where it stopped: what dpkg has unpacked and configured stays so.
 //!

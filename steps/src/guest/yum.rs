@@ -61,7 +61,8 @@ pub(super) fn apply(cx: &Cx, at: &Container, wanted: &[String]) -> Result<()> {
             cx.note(&format!("{name} cannot be had in this release: left out, as it is optional"));
             let rootfs = Rootfs::open(at.rootfs())?;
             let known = rootfs.read(LACKING)?.unwrap_or_default();
-            rootfs.write(LACKING, &format!("{known}{name}\n"), Access::root(0o644))?;
+            let gap = if known.is_empty() || known.ends_with('\n') { "" } else { "\n" };
+            rootfs.write(LACKING, &format!("{known}{gap}{name}\n"), Access::root(0o644))?;
         }
     }
     Ok(())
@@ -73,18 +74,23 @@ fn install(at: &Container, names: &[&str]) -> Cmd {
     yum.args(["--assumeyes", "--setopt=*.skip_if_unavailable=0", "install"]).args(names)
 }
 
-/// Installs it, unless yum knows no such package. That the repositories cannot be reached is another matter.
+/// Installs it, unless yum knows no such package, or none of what that needs. That the repositories cannot be reached is
+/// another matter.
 fn is_had(cx: &Cx, at: &Container, name: &str) -> Result<bool> {
     let Err(error) = cx.run(&install(at, &[name])) else { return Ok(true) };
     let said = error.downcast_ref::<CommandError>().map(|error| error.tail.as_slice()).unwrap_or_default();
-    if said.iter().any(|line| is_unknown(line, name)) {
+    if said.iter().any(|line| cannot_be_had(line, name)) {
         return Ok(false);
     }
     Err(error).with_context(|| format!("yum could not install `{name}`"))
 }
 
-/// Whether yum says that it knows no such package: yum 3 as its own texts have it, dnf 4.14.0 as it wrote it.
-fn is_unknown(line: &str, name: &str) -> bool {
-    [format!("No package {name} available."), format!("No match for argument: {name}")]
-        .contains(&line.trim().to_owned())
+/// Whether yum says that it cannot find the package, or what it needs: yum 3 as its own texts have it, dnf 4.14.0 as it
+/// wrote it.
+fn cannot_be_had(line: &str, name: &str) -> bool {
+    let line = line.trim();
+    line == format!("No package {name} available.")
+        || line == format!("No match for argument: {name}")
+        || line.starts_with("Requires: ")
+        || line.contains("nothing provides ")
 }
