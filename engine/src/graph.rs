@@ -27,7 +27,7 @@ pub struct Graph {
     order: Vec<usize>,
 }
 
-/// Why one node comes before another, after the [`Need`] that says so.
+/// Why one node comes before another, after the [`crate::Need`] that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
     /// The later one cannot do without the earlier one.
