@@ -90,10 +90,10 @@ impl Planned {
         Ok(Self { name, graph, selection, containers })
     }
 
-    /// The containers that are meant and cannot do without a node.
-    fn containers_after(&self, node: &NodeId) -> Vec<&str> {
+    /// The containers that are meant and cannot do without one of the nodes.
+    fn containers_after<'a>(&self, nodes: impl IntoIterator<Item = &'a NodeId>) -> Vec<&str> {
         let mut after = vec![false; self.graph.nodes().len()];
-        self.graph.find(node.as_str()).into_iter().for_each(|node| after[node] = true);
+        nodes.into_iter().filter_map(|id| self.graph.find(id.as_str())).for_each(|node| after[node] = true);
         self.graph.add_downstream(&mut after, Edge::is_hard);
         self.containers_with(|node| after[node])
     }

@@ -86,18 +86,20 @@ fn limits(planned: &Planned, unmet: &Unmet, doubts: &[Doubt], previews: &[Previe
     let cannot = by_reason(planned, local.iter().map(|complaint| (&complaint.id, complaint.failure.why())));
     let may_not = by_reason(planned, doubts.iter().map(|doubt| (&doubt.id, doubt.text.clone())));
     let told: BTreeSet<_> = cannot.iter().chain(&may_not).flat_map(|(_, places)| places).copied().collect();
-    let unclear =
-        |preview: &&Preview| matches!(preview.finding, Finding::Failed { .. } | Finding::Unknown { .. });
-    let unclear = previews.iter().filter(unclear);
-    let unclear: BTreeSet<_> = unclear.flat_map(|preview| planned.containers_after(&preview.id)).collect();
-    let can = planned.containers_with(|_| true).into_iter();
-    let can: Vec<_> = can.filter(|name| !told.contains(name) && !unclear.contains(name)).collect();
     let mut text = String::new();
     let title = "this host cannot build all of it; a run leaves these out, and what needs them:";
     list(&mut text, title, &style("!").red(), &cannot);
     let title = "whether it can build these is not known; a run tries:";
     list(&mut text, title, &style("?").yellow(), &may_not);
-    if !told.is_empty() && all.is_empty() && !can.is_empty() {
+    if told.is_empty() || !all.is_empty() {
+        return text;
+    }
+    let unclear =
+        |preview: &&Preview| matches!(preview.finding, Finding::Failed { .. } | Finding::Unknown { .. });
+    let unclear = planned.containers_after(previews.iter().filter(unclear).map(|preview| &preview.id));
+    let can = planned.containers_with(|_| true).into_iter();
+    let can: Vec<_> = can.filter(|name| !told.contains(name) && !unclear.contains(name)).collect();
+    if !can.is_empty() {
         let _ = writeln!(text, "\nit can build {}", can.join(", "));
     }
     text
@@ -120,7 +122,7 @@ fn by_reason<'a>(
 ) -> Vec<(String, BTreeSet<&'a str>)> {
     let mut told: Vec<(String, BTreeSet<&str>)> = Vec::new();
     for (id, why) in reasons {
-        let mut places: BTreeSet<_> = planned.containers_after(id).into_iter().collect();
+        let mut places: BTreeSet<_> = planned.containers_after([id]).into_iter().collect();
         let known = told.iter().position(|(other, _)| *other == why);
         if places.is_empty() && known.is_none() {
             places.insert(id.place());

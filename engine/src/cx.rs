@@ -164,9 +164,7 @@ impl Cx {
     /// A line for the log and the screen.
     pub fn note(&self, line: &str) {
         self.scope.attempt.line(line);
-        if let Err(error) = self.log.write(&format!("# {line}\n")) {
-            self.scope.attempt.line(&format!("{error:#}"));
-        }
+        self.log_line(line);
     }
 
     /// Something about how it is done that is worth keeping: for the log, and for the report of the run. In `apply` only.
@@ -179,7 +177,12 @@ impl Cx {
     /// A dry run tells it.
     pub fn doubt(&self, text: &str) {
         self.scope.attempt.doubt(text);
-        if let Err(error) = self.log.write(&format!("# {text}\n")) {
+        self.log_line(text);
+    }
+
+    /// A line for the log alone. That it cannot be written is seen, and stops nothing.
+    fn log_line(&self, line: &str) {
+        if let Err(error) = self.log.write(&format!("# {line}\n")) {
             self.scope.attempt.line(&format!("{error:#}"));
         }
     }

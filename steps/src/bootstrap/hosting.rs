@@ -32,13 +32,17 @@ pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
 pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
     let archive = Mirror::of(base)?.main;
     let answer = match base.release.distribution {
-        _ if !archive.uri.starts_with("http") => Err("only the packages' own tools can reach it".to_owned()),
+        _ if !archive.uri.starts_with("http") => {
+            Hosting::Unasked("only the packages' own tools can reach it".to_owned())
+        }
         Distribution::CentOS => of_rpm(cx, &repository(base)?)?,
         _ => of_apt(cx, base, &archive)?,
     };
     Ok(match answer {
-        Ok(said) => Hosting::Hosted(said),
-        Err(why) => Hosting::Unasked(format!("the mirror `{}` was not asked: {why}", archive.uri)),
+        Hosting::Unasked(why) => {
+            Hosting::Unasked(format!("the mirror `{}` was not asked: {why}", archive.uri))
+        }
+        hosted @ Hosting::Hosted(_) => hosted,
     })
 }
 
@@ -48,13 +52,12 @@ pub(crate) fn repository(base: &Base) -> Result<String> {
     Ok(format!("{mirror}/{}/os/{}/", base.release.version, base.arch.rpm()))
 }
 
-/// In words that it does, or why it cannot be asked.
-type Asked = Result<String, String>;
-
-fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Asked> {
+fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
     let keys = base.release.keyring();
     if !Path::new(keys).exists() {
-        return Ok(Err(format!("the keys it is to be proved with are not installed yet: {keys}")));
+        return Ok(Hosting::Unasked(format!(
+            "the keys it is to be proved with are not installed yet: {keys}"
+        )));
     }
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);
@@ -66,7 +69,7 @@ fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Asked> {
             archive.uri,
             archive.suite
         ),
-        Answer::None(said) => return Ok(Err(said)),
+        Answer::None(said) => return Ok(Hosting::Unasked(said)),
     };
     let text = trust::verified(cx, &signed, base.release).with_context(|| {
         format!(
@@ -75,21 +78,21 @@ fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Asked> {
         )
     })?;
     ensure_listed(&text, archive, base.arch.debian())?;
-    Ok(Ok(format!("{} hosts it, and its signature is right", archive.uri)))
+    Ok(Hosting::Hosted(format!("{} hosts it, and its signature is right", archive.uri)))
 }
 
-fn of_rpm(cx: &Cx, repository: &str) -> Result<Asked> {
+fn of_rpm(cx: &Cx, repository: &str) -> Result<Hosting> {
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{repository}repodata/repomd.xml");
     Ok(match download(cx, &uri, directory.path())? {
-        Answer::Here(_) => {
-            Ok(format!("{repository} has packages, whose signatures the template does not look at"))
-        }
+        Answer::Here(_) => Hosting::Hosted(format!(
+            "{repository} has packages, whose signatures the template does not look at"
+        )),
         Answer::Refused(answer) => bail!(
             "there are no packages at `{repository}` (`{answer}` for {uri}): name a mirror that has this release in the \
              plan, as in `mirror: \"http://...\"`"
         ),
-        Answer::None(said) => Err(said),
+        Answer::None(said) => Hosting::Unasked(said),
     })
 }
 
