@@ -57,6 +57,14 @@ pub(crate) fn answers(host: &Host, container: &str, machine: &str) -> Result<()>
     Ok(())
 }
 
+/// What a container answers to a command by ssh, without asking drover.
+pub(crate) fn asked(host: &Host, container: &str, command: &str) -> Result<String> {
+    host.shell(&format!(
+        "ssh -i /home/abuild/.ssh/id_rsa -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+         -o LogLevel=ERROR abuild@{container} '{command}'"
+    ))
+}
+
 /// Proves that nothing of drover runs or is mounted any more.
 pub(crate) fn left_nothing(host: &Host) -> Result<()> {
     let processes = host.shell("cat /proc/[0-9]*/comm 2>/dev/null || true")?;

@@ -4,7 +4,7 @@
 //! Not exercised: what the mirrors of other distributions and of the archive would serve. No throw-away host reaches them.
 
 use crate::Test;
-use crate::farm::{CONTAINERS, PAIR, answers, drover, events, left_nothing, outcomes};
+use crate::farm::{CONTAINERS, PAIR, answers, asked, drover, events, left_nothing, outcomes};
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
 use drover_state::Failure;
@@ -146,13 +146,11 @@ fn failures(host: &Host) -> Result<BTreeMap<String, Failure>> {
 
 /// Cache and home are where the plan wants them, also for the container.
 fn elsewhere(host: &Host) -> Result<()> {
-    let seen = host.shell(&format!(
+    asked(host, BUILDER, "echo here >~/from-the-container")?;
+    let seen = host.shell(
         "readlink /var/cache/lxc /home/abuild; ls /srv/libvirt/cache-lxc/debian | grep rootfs-bookworm
-        stat -c '%u:%g %a' /srv/libvirt/home-abuild
-        ssh -i /home/abuild/.ssh/id_rsa -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-            -o LogLevel=ERROR abuild@{BUILDER} 'echo here >~/from-the-container'
-        cat /srv/libvirt/home-abuild/from-the-container"
-    ))?;
+        stat -c '%u:%g %a' /srv/libvirt/home-abuild; cat /srv/libvirt/home-abuild/from-the-container",
+    )?;
     let expected = "../../srv/libvirt/cache-lxc\n../srv/libvirt/home-abuild\nrootfs-bookworm-amd64\n\
                     rootfs-bookworm-arm64\n399:399 755\nhere\n";
     ensure!(seen == expected, "{seen}");

@@ -2,10 +2,9 @@
 
 use crate::Test;
 use crate::assist::remark;
-use crate::farm::{CONTAINERS, drover, left_nothing};
+use crate::farm::{CONTAINERS, asked, drover, left_nothing};
 use crate::site::Site;
 use anyhow::{Result, ensure};
-use throwaway::Host;
 
 pub(crate) const TESTS: &[Test] = &[("bullseye_stands_beside_bookworm", beside)];
 
@@ -33,17 +32,11 @@ fn beside(site: &Site) -> Result<()> {
     }
     for (version, containers) in [("11", OLDER), ("12", CONTAINERS)] {
         for (container, machine) in containers {
-            let said = asked(&host, container)?;
+            let said =
+                asked(&host, container, ". /etc/os-release; echo $VERSION_ID $(uname -m) $(hostname)")?;
             ensure!(said == format!("{version} {machine} {container}\n"), "{container} answers {said}");
         }
     }
     drover(&host, &["plan", "--detailed-exitcode", NAME])?.exits(0)?;
     left_nothing(&host)
-}
-
-fn asked(host: &Host, container: &str) -> Result<String> {
-    host.shell(&format!(
-        "ssh -i /home/abuild/.ssh/id_rsa -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-         -o LogLevel=ERROR abuild@{container} '. /etc/os-release; echo $VERSION_ID $(uname -m) $(hostname)'"
-    ))
 }
