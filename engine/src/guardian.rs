@@ -2,7 +2,8 @@
 //!
 //! Every process started for a run carries a mark in its environment (but for daemons, which are meant to stay). The
 //! guardian is a process in a session of its own that waits for the run to end; if the run has not said goodbye before,
-//! it kills whatever carries the mark. What escapes it all the same, the next run sweeps away. It does not know steps.
+//! it kills whatever carries the mark. What escapes it all the same, the next run sweeps away, once the guardian of the one
+//! before is done. It does not know steps.
 
 use crate::MARK;
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,7 @@ use drover_state::StateDir;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -19,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// How long it may take until all that carry the mark are gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the parent of one that was killed may take to ask how it ended.
+const REAPED: Duration = Duration::from_secs(1);
+/// How long the guardian of an earlier run may take: longer than its patience.
+const RELIEF: Duration = Duration::from_secs(20);
 /// How long after finding nobody it looks again: a process may just have been started by one that was killed.
 const PAUSE: Duration = Duration::from_millis(20);
 /// What a run says that needs no guardian any more.
@@ -56,7 +62,39 @@ pub(crate) fn sweep(family: &str) -> Result<Vec<Leftover>> {
     if !killed.is_empty() {
         killed.extend(kill_all(&is_ours)?);
     }
+    await_gone(&killed);
     Ok(killed)
+}
+
+/// The right to guard the runs of a state directory. A guardian holds it for as long as it lives, so that the next run
+/// does not begin beside those that are just being killed.
+#[derive(Debug)]
+pub(crate) struct Watch(File);
+
+impl Watch {
+    /// Takes it, once the guardian of the run before has done its work.
+    ///
+    /// # Errors
+    /// When that takes too long, or the state directory cannot be locked.
+    pub(crate) fn take(state: &StateDir) -> Result<Self> {
+        let path = state.path().display();
+        let directory = File::open(state.path()).with_context(|| format!("cannot open state `{path}`"))?;
+        let until = Instant::now() + RELIEF;
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Self(directory)),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => bail!(
+                    "processes of an earlier run are still being killed after {} s; `fuser -v {path}` shows who sees to \
+                     that",
+                    RELIEF.as_secs()
+                ),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock state `{path}`"));
+                }
+            }
+        }
+    }
 }
 
 /// The guardian of this process's run.
@@ -67,8 +105,9 @@ pub(crate) struct Guardian {
 }
 
 impl Guardian {
-    /// Starts it: this very program with `arguments` and the mark, which must lead it to [`watch`].
-    pub(crate) fn start(arguments: &[OsString], mark: &str) -> Result<Self> {
+    /// Starts it: this very program with `arguments` and the mark, which must lead it to [`watch`]. What it holds of its
+    /// watch is its standard output, which ends with it and to which it has nothing to say.
+    pub(crate) fn start(arguments: &[OsString], mark: &str, Watch(directory): Watch) -> Result<Self> {
         let process = Command::new("/proc/self/exe")
             .arg0(std::env::args_os().next().unwrap_or_else(|| "drover".into()))
             .args(arguments)
@@ -76,7 +115,7 @@ impl Guardian {
             .env_remove(MARK)
             .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(directory)
             .stderr(Stdio::null())
             .spawn();
         let process = process.context("cannot start the guardian of the run's processes")?;
@@ -115,7 +154,7 @@ pub fn watch(mark: &str) -> Result<()> {
     let mut said = Vec::new();
     std::io::stdin().read_to_end(&mut said).context("cannot wait for the end of the run")?;
     if said != GOODBYE {
-        kill_all(&|other| other == mark)?;
+        await_gone(&kill_all(&|other| other == mark)?);
     }
     Ok(())
 }
@@ -136,6 +175,17 @@ fn kill_all(is_ours: &dyn Fn(&str) -> bool) -> Result<Vec<Leftover>> {
     killed.sort_by_key(|leftover| leftover.pid);
     killed.dedup();
     Ok(killed)
+}
+
+/// Waits until the numbers of those that were killed are free. Who has ended keeps its number until its parent has asked
+/// how, and `useradd`, for one, takes a lock that names such a number to be held. A parent that never asks, as process 1 of
+/// many an application's container, is not waited for.
+fn await_gone(killed: &[Leftover]) {
+    let until = Instant::now() + REAPED;
+    let is_there = |leftover: &Leftover| Path::new("/proc").join(leftover.pid.to_string()).exists();
+    while killed.iter().any(is_there) && Instant::now() < until {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Kills everybody who carries such a mark now.
@@ -232,5 +282,22 @@ mod tests {
         assert!(!sweep(&format!("{family}0"))?.is_empty());
         other.wait()?;
         Ok(())
+    }
+
+    #[test]
+    fn a_sweep_waits_until_the_numbers_of_the_killed_are_free() -> Result<()> {
+        let family = format!("slow-{}", std::process::id());
+        let mut child = Command::new("sleep").arg("1000").env(MARK, format!("{family}.1")).spawn()?;
+        let number = Path::new("/proc").join(child.id().to_string());
+        std::thread::scope(|scope| {
+            let parent = scope.spawn(|| {
+                std::thread::sleep(REAPED / 3);
+                child.wait()
+            });
+            sweep(&family)?;
+            assert!(!number.exists(), "its parent has not asked for it yet");
+            assert!(!parent.join().expect("no panic")?.success());
+            Ok(())
+        })
     }
 }

@@ -12,7 +12,7 @@ mod silence;
 mod turns;
 mod worker;
 
-use crate::guardian::{self, Guardian};
+use crate::guardian::{self, Guardian, Watch};
 use crate::look::Look;
 use crate::schedule::Schedule;
 use crate::{Complaint, Edge, Graph, Interrupt, Limits, Observer, Report, Retries, Unmet, fingerprint};
@@ -103,11 +103,12 @@ pub(crate) fn guarded<T>(
     act: impl FnOnce(Arc<str>, &mut Journal, &mut dyn Observer) -> Result<T>,
 ) -> Result<T> {
     let family = guardian::family(work.state)?;
+    let watch = Watch::take(work.state)?;
     if journal.was_killed() {
         observer.swept(&guardian::sweep(&family)?);
     }
     let mark = guardian::mark(&family);
-    let guardian = Guardian::start(&work.options.guardian, &mark)?;
+    let guardian = Guardian::start(&work.options.guardian, &mark, watch)?;
     let done = act(mark.into(), journal, observer);
     // Whatever was killed may have left something that was out of reach: that is what the guardian is for.
     let ended = done.as_ref().map_or_else(|error| error.is::<Unmet>(), |_| true);

@@ -165,8 +165,14 @@ mod tests {
         let mut transient: Vec<_> =
             table().filter(|known| known.transient).map(|known| known.class).collect();
         transient.sort_unstable();
-        let expected =
-            ["apt-locked", "mirror-closed", "mirror-failing", "mirror-out-of-step", "mirror-unreachable"];
+        let expected = [
+            "accounts-locked",
+            "apt-locked",
+            "mirror-closed",
+            "mirror-failing",
+            "mirror-out-of-step",
+            "mirror-unreachable",
+        ];
         assert_eq!(transient, expected);
     }
 

@@ -3,8 +3,10 @@
 use crate::farm::{Farm, Seen, await_that};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 const FARM: &str = "DROVER_TEST_FARM";
 const PLAN: &str = "DROVER_TEST_PLAN";
@@ -62,8 +64,13 @@ fn a_killed_run_takes_its_processes_along() -> Result<()> {
         std::fs::read_to_string(&stray).is_ok_and(|pid| is_there(&pid))
     });
     let pid = std::fs::read_to_string(&stray)?;
+    let state = File::open(farm.state()?.path())?;
+    assert!(state.try_lock().is_err(), "nobody watches");
     kill(child)?;
-    await_that("the stray process is gone", || !is_there(&pid));
+    // Whoever comes next begins when the guardian is done.
+    state.lock()?;
+    assert!(!is_there(&pid), "the stray process is still there");
+    state.unlock()?;
     let (report, seen) = farm.run("a")?;
     assert_eq!((report.changed, report.code), (1, Some(0)));
     assert!(
@@ -94,5 +101,22 @@ fn a_run_sweeps_what_escaped_the_guardian() -> Result<()> {
     let (_, seen) = farm.run("a")?;
     assert!(seen.swept.iter().any(|leftover| leftover.pid == escaped.id()), "{:?}", seen.swept);
     assert!(!escaped.wait()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_run_waits_for_the_guardian_before_it() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let farm = Farm::at(scratch.path());
+    farm.run("a")?;
+    let state = File::open(farm.state()?.path())?;
+    state.lock()?;
+    let mut run = run_in_a_child(scratch.path(), "b")?.spawn()?;
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(run.try_wait()?.is_none(), "it did not wait");
+    assert!(!farm.tree().join("b").exists(), "it began");
+    state.unlock()?;
+    assert!(run.wait()?.success());
+    assert!(farm.tree().join("b").exists());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Failures of the host itself: what it lacks, and what it forbids.
 //!
-//! Lines that coreutils 9.1, bash 5.2, perl, dpkg 1.21.22, apt 2.6.1, util-linux 2.38.1, debootstrap 1.0.128 and LXC 5.0.2
+//! Lines that coreutils 9.1, bash 5.2, perl, dpkg 1.21.22, apt 2.6.1, passwd 4.13, util-linux 2.38.1, debootstrap 1.0.128 and LXC 5.0.2
 //! wrote; those of `program-missing` (the first), `killed` (the first) and `too-slow` are the engine's own. `Disk quota
 //! exceeded` and `Cannot allocate memory` were not brought about: they are the C library's words for these errors.
 
@@ -59,6 +59,17 @@ pub(super) static RESOURCES: &[Known] = &[
 
 /// What stands last, since it may follow from all else.
 pub(super) static KNOWN: &[Known] = &[
+    Known {
+        class: "accounts-locked",
+        transient: true,
+        cause: "somebody else is changing accounts, or a program that did was killed and another now has its number",
+        remedy: "let it end: the line before names the process; if that one has nothing to do with accounts, remove the \
+                 lock, as in `rm /etc/passwd.lock`",
+        signs: &[(
+            "cannot lock /etc/*; try again later.",
+            "useradd: cannot lock /etc/passwd; try again later.",
+        )],
+    },
     Known {
         class: "devices-forbidden",
         transient: false,

@@ -9,6 +9,9 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
     mount_remount, unmount,
 };
+use rustix::process::WaitOptions;
+use signal_hook::consts::SIGCHLD;
+use signal_hook::iterator::Signals;
 use std::ffi::CString;
 use std::fs;
 use std::io::{Read, Write};
@@ -76,18 +79,16 @@ fn init(encoded: &str) -> Result<()> {
     make(&layout)?;
     println!("{}", pid.display());
     std::io::stdout().flush()?;
-    std::thread::spawn(reap);
+    let ended = Signals::new([SIGCHLD])?;
+    std::thread::spawn(|| reap(ended));
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
 
-fn reap() {
-    loop {
-        match rustix::process::wait(rustix::process::WaitOptions::empty()) {
-            Ok(_) => {}
-            // No child at the moment.
-            Err(_) => std::thread::sleep(std::time::Duration::from_millis(200)),
-        }
+/// Collects at once what dies, as any init does: a dead process that still has its number is taken for a living one.
+fn reap(mut ended: Signals) {
+    for _ in &mut ended {
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
     }
 }
 
