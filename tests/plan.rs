@@ -251,7 +251,7 @@ fn lists_multiply() {
         let names: HashSet<_> = loaded.containers.iter().map(|container| &container.name).collect();
         assert_eq!(names.len(), architectures * releases);
         assert_eq!(loaded.containers.len(), names.len());
-        assert_eq!(loaded.farm.architectures.len(), architectures);
+        assert_eq!(loaded.farm.members.architectures.len(), architectures);
         let places: HashSet<_> = loaded.graph.nodes().iter().map(|node| node.id.place()).collect();
         let bootstraps = places.iter().filter(|place| place.starts_with("bootstrap/"));
         assert_eq!(bootstraps.count(), names.len());
@@ -361,5 +361,22 @@ fn after_is_an_order_and_nothing_else() {
     for (one, other) in free.graph.nodes().iter().zip(bound.graph.nodes()) {
         let print = |node: &drover_engine::Node| drover_engine::fingerprint(node.step.as_ref());
         assert_eq!(print(one), print(other), "what a step is does not depend on when it is done");
+    }
+}
+
+#[test]
+fn what_a_step_is_does_not_depend_on_the_other_containers() {
+    let plan = |more: &str| {
+        load_text(&format!(
+            "Plan(name: \"a\", host: [HostPackages, Storage(Directory(\"/srv/libvirt\")), Binfmt], containers: [(name: \"one\", \
+             distribution: Debian, release: \"bookworm\", arch: [s390x]){more}], each: [Bootstrap, LxcCreate])"
+        ))
+    };
+    let one = plan("");
+    let two = plan(", (name: \"two\", distribution: Debian, release: \"bookworm\", arch: [arm64])");
+    let print = |node: &drover_engine::Node| drover_engine::fingerprint(node.step.as_ref());
+    for node in one.graph.nodes() {
+        let same = two.graph.find(node.id.as_str()).expect("it is in both");
+        assert_eq!(print(node), print(&two.graph.nodes()[same]), "{}", node.id);
     }
 }

@@ -33,12 +33,33 @@ pub struct Farm {
     pub created: Vec<PathBuf>,
     /// Whether emulated systems are offered native programs.
     pub assist: bool,
-    /// The architectures of all its containers, each once, sorted.
-    pub architectures: Vec<Architecture>,
-    /// The names of all its containers.
-    pub container_names: Vec<String>,
+    /// All its containers.
+    pub members: Members,
     /// The directory of the plan, from which it names files.
     pub plan_directory: PlanDirectory,
+}
+
+/// The containers of a farm. What a step of one container says does not depend on which others there are: of all this,
+/// only whether any is emulated counts among what the plan says of a step.
+#[derive(Clone, Default)]
+pub struct Members {
+    /// Their architectures, each once, sorted.
+    pub architectures: Vec<Architecture>,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+impl Members {
+    /// Whether this host runs any of them under an emulator.
+    pub fn are_emulated(&self) -> bool {
+        self.architectures.iter().any(|arch| !arch.runs_on(Architecture::host()))
+    }
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.are_emulated() { "some emulated" } else { "all native" })
+    }
 }
 
 /// Where a plan is. Not part of what the plan says: the same plan, named from elsewhere, is the same.
@@ -79,8 +100,7 @@ impl Default for Farm {
             tool_packages: Vec::new(),
             created: Vec::new(),
             assist: true,
-            architectures: Vec::new(),
-            container_names: Vec::new(),
+            members: Members::default(),
             plan_directory: PlanDirectory::default(),
         }
     }

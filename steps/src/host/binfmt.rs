@@ -51,7 +51,7 @@ impl FarmStep<Farm> for Binfmt {
         let companion = |arch: &Architecture| -> (String, Arc<dyn FarmStep<Farm>>) {
             (format!("binfmt-{arch}"), Arc::new(Emulation(*arch)))
         };
-        at.architectures.iter().map(companion).collect()
+        at.members.architectures.iter().map(companion).collect()
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {
@@ -64,7 +64,7 @@ impl FarmStep<Farm> for Binfmt {
     }
 
     fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        if !needs_emulation(at) || kernel_has_it()? {
+        if !at.members.are_emulated() || kernel_has_it()? {
             return Ok(());
         }
         let module = cx.probe(&Cmd::new("/sbin/modprobe").args(["--dry-run", "binfmt_misc"]));
@@ -77,7 +77,7 @@ impl FarmStep<Farm> for Binfmt {
     }
 
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
-        if !needs_emulation(at) {
+        if !at.members.are_emulated() {
             return Ok(Check::Satisfied);
         }
         Ok(match status()?.as_deref() {
@@ -122,10 +122,6 @@ fn unmount(cx: &Cx) -> Result<Option<String>> {
         }
     }
     cx.run(&Cmd::new("umount").arg(REGISTRATIONS)).map(|()| None)
-}
-
-fn needs_emulation(farm: &Farm) -> bool {
-    farm.architectures.iter().any(|arch| !arch.runs_on(Architecture::host()))
 }
 
 fn kernel_has_it() -> Result<bool> {

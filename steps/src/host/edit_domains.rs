@@ -167,7 +167,7 @@ impl FarmStep<Farm> for EditDomains {
     fn shape(&self, at: &mut Farm) -> Result<()> {
         ensure_name(&self.name)?;
         let glob = self.glob()?;
-        let ours = at.container_names.iter().find(|name| glob.is_match(name));
+        let ours = at.members.names.iter().find(|name| glob.is_match(name));
         ensure!(
             !matches!(self.change, Change::Memory(_)) || ours.is_none(),
             "`{}` matches `{}` of this plan, whose memory is for `DefineDomain`: write `DefineDomain(memory: \"...\")`",
@@ -240,6 +240,7 @@ impl FarmStep<Farm> for EditDomains {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::farm::Members;
 
     const DEFINITION: &str = "<domain type='lxc'><name>a</name><!-- by hand --><memory unit='KiB'>65536</memory>\
         <currentMemory unit='KiB'>65536</currentMemory><vcpu>1</vcpu><devices><filesystem type='mount'>\
@@ -275,7 +276,10 @@ mod tests {
             change,
             validate: true,
         };
-        let mut farm = Farm { container_names: vec!["jenkins-a".to_owned()], ..Farm::default() };
+        let mut farm = Farm {
+            members: Members { names: vec!["jenkins-a".to_owned()], ..Members::default() },
+            ..Farm::default()
+        };
         let memory = || Change::Memory(Size { kib: 1 });
         assert!(step("jenkins-*", memory()).shape(&mut farm).is_err());
         assert!(step("old-*", memory()).shape(&mut farm).is_ok());

@@ -309,7 +309,7 @@ fn is_used(root: &Path) -> Result<bool> {
 
 /// The bytes that the farm takes where nothing of it is yet.
 fn all_space(farm: &Farm) -> u64 {
-    farm.container_names.len() as u64 * PER_CONTAINER
+    farm.members.names.len() as u64 * PER_CONTAINER
 }
 
 fn directories(farm: &Farm) -> [PathBuf; 2] {
@@ -319,10 +319,10 @@ fn directories(farm: &Farm) -> [PathBuf; 2] {
 /// The bytes that the farm still takes on `volume`.
 fn missing_space(farm: &Farm, volume: &Volume) -> Result<u64> {
     let absent = |name: &&String| !farm.containers().join(name).join("rootfs").exists();
-    let containers = farm.container_names.iter().filter(absent).count() as u64 * PER_CONTAINER;
+    let containers = farm.members.names.iter().filter(absent).count() as u64 * PER_CONTAINER;
     if containers == 0 || !volume.holds(&farm.lxc_cache)? {
         return Ok(containers);
     }
     // The architectures stand for the base systems: a base that is there already has made its containers, mostly.
-    Ok(containers + farm.architectures.len() as u64 * PER_BASE)
+    Ok(containers + farm.members.architectures.len() as u64 * PER_BASE)
 }

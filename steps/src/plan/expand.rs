@@ -11,7 +11,7 @@ use super::source::Span;
 use super::typed::typed;
 use crate::base::Base;
 use crate::container::Container;
-use crate::farm::{Farm, PlanDirectory};
+use crate::farm::{Farm, Members, PlanDirectory};
 use crate::registry::Parse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,11 +79,11 @@ fn farm<'a>(
     instances: impl Iterator<Item = &'a Instance>,
     wrong: &mut Vec<Diagnostic>,
 ) -> Farm {
-    let (mut architectures, container_names): (Vec<_>, _) =
+    let (mut architectures, names): (Vec<_>, _) =
         instances.map(|instance| (instance.arch, instance.name.clone())).unzip();
     architectures.sort_unstable();
     architectures.dedup();
-    let mut farm = Farm { architectures, container_names, ..stated };
+    let mut farm = Farm { members: Members { architectures, names }, ..stated };
     for step in host {
         if let Err(error) = step.step.shape(&mut farm) {
             wrong.push(contradiction(&error, step));
