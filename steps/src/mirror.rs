@@ -74,6 +74,17 @@ impl Mirror {
     }
 }
 
+/// What to do about a mirror that does not have what `base` is made of: to name the distribution's own, unless it is that.
+pub(crate) fn remedy(base: &Base, refused: &str) -> String {
+    let Base { release, arch, .. } = base;
+    match release.official_mirror(*arch).filter(|official| *official != refused) {
+        Some(official) => format!(
+            "the distribution's own for {release} on {arch} is `{official}`: say so in the plan, as in `mirror: \"{official}\"`"
+        ),
+        None => format!("name a mirror that hosts {arch} in the plan, as in `mirror: \"http://...\"`"),
+    }
+}
+
 /// The distribution's own address, as the table of releases has it.
 fn official(release: &Release, arch: Architecture) -> Result<&'static str> {
     release.official_mirror(arch).with_context(|| {

@@ -5,7 +5,7 @@
 
 use crate::base::Base;
 use crate::deb822::paragraphs;
-use crate::mirror::{Archive, Mirror};
+use crate::mirror::{self, Archive, Mirror};
 use crate::release::Distribution;
 use crate::trust;
 use anyhow::{Context, Result, bail};
@@ -35,7 +35,7 @@ pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
         _ if !archive.uri.starts_with("http") => {
             Hosting::Unasked("only the packages' own tools can reach it".to_owned())
         }
-        Distribution::CentOS => of_rpm(cx, &repository(base)?)?,
+        Distribution::CentOS => of_rpm(cx, base, &archive.uri)?,
         _ => of_apt(cx, base, &archive)?,
     };
     Ok(match answer {
@@ -64,10 +64,10 @@ fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
     let signed = match download(cx, &uri, directory.path())? {
         Answer::Here(signed) => signed,
         Answer::Refused(answer) => bail!(
-            "the mirror `{}` does not host `{}` (`{answer}` for {uri}): releases that are no longer supported move to the \
-             distribution's archive; name a mirror that has it in the plan, as in `mirror: \"http://...\"`",
+            "the mirror `{}` does not host `{}` (`{answer}` for {uri}): {}",
             archive.uri,
-            archive.suite
+            archive.suite,
+            mirror::remedy(base, &archive.uri)
         ),
         Answer::None(said) => return Ok(Hosting::Unasked(said)),
     };
@@ -77,11 +77,12 @@ fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
             archive.suite, archive.uri
         )
     })?;
-    ensure_listed(&text, archive, base.arch.debian())?;
+    ensure_listed(&text, archive, base)?;
     Ok(Hosting::Hosted(format!("{} hosts it, and its signature is right", archive.uri)))
 }
 
-fn of_rpm(cx: &Cx, repository: &str) -> Result<Hosting> {
+fn of_rpm(cx: &Cx, base: &Base, mirror: &str) -> Result<Hosting> {
+    let repository = repository(base)?;
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{repository}repodata/repomd.xml");
     Ok(match download(cx, &uri, directory.path())? {
@@ -89,8 +90,8 @@ fn of_rpm(cx: &Cx, repository: &str) -> Result<Hosting> {
             "{repository} has packages, whose signatures the template does not look at"
         )),
         Answer::Refused(answer) => bail!(
-            "there are no packages at `{repository}` (`{answer}` for {uri}): name a mirror that has this release in the \
-             plan, as in `mirror: \"http://...\"`"
+            "there are no packages at `{repository}` (`{answer}` for {uri}): {}",
+            mirror::remedy(base, mirror)
         ),
         Answer::None(said) => Hosting::Unasked(said),
     })
@@ -137,7 +138,8 @@ fn refusal(said: &str) -> Option<&str> {
         .find(|answer| ["400 ", "403 ", "404 ", "410 "].iter().any(|code| answer.starts_with(code)))
 }
 
-fn ensure_listed(release: &str, archive: &Archive, arch: &str) -> Result<()> {
+fn ensure_listed(release: &str, archive: &Archive, base: &Base) -> Result<()> {
+    let arch = base.arch.debian();
     let paragraph = paragraphs(release).next().context("the Release file is empty")?;
     let start = format!("main/binary-{arch}/Packages");
     if paragraph.words("SHA256").any(|word| word.starts_with(&start)) {
@@ -145,17 +147,21 @@ fn ensure_listed(release: &str, archive: &Archive, arch: &str) -> Result<()> {
     }
     let hosted: Vec<_> = paragraph.words("Architectures").filter(|&arch| arch != "all").collect();
     bail!(
-        "the mirror `{}` has no `main/binary-{arch}` of `{}`, it hosts {}: name a mirror that hosts {arch} in the plan, \
-         as in `mirror: \"http://...\"`",
+        "the mirror `{}` has no `main/binary-{arch}` of `{}`, it hosts {}: {}",
         archive.uri,
         archive.suite,
-        hosted.join(" ")
+        hosted.join(" "),
+        mirror::remedy(base, &archive.uri)
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::architecture::Architecture;
+    use crate::farm::Farm;
+    use crate::release::RELEASES;
+    use std::sync::Arc;
 
     #[test]
     fn a_refusal_is_told_from_a_mirror_that_cannot_be_reached() {
@@ -172,8 +178,18 @@ mod tests {
             "Suite: x\nArchitectures: all amd64 mips\nSHA256:\n 00 12 main/binary-amd64/Packages.xz\n";
         let uri = "http://m.example".to_owned();
         let archive = Archive { uri, suite: "bookworm".to_owned(), of_host: false, archived: false };
-        assert!(ensure_listed(release, &archive, "amd64").is_ok());
-        let error = ensure_listed(release, &archive, "mips").expect_err("no packages").to_string();
-        assert!(error.contains("main/binary-mips") && error.contains("hosts amd64 mips"), "{error}");
+        let bookworm = RELEASES.iter().find(|release| release.code_name == "bookworm").expect("known");
+        let base = |arch| Base { release: bookworm, arch, mirror: None, farm: Arc::new(Farm::default()) };
+        assert!(ensure_listed(release, &archive, &base(Architecture::Amd64)).is_ok());
+        let error =
+            ensure_listed(release, &archive, &base(Architecture::Arm64)).expect_err("none").to_string();
+        let official = bookworm.official_mirror(Architecture::Arm64).expect("it has one");
+        for part in ["main/binary-arm64", "hosts amd64 mips", &format!("`mirror: \"{official}\"`")] {
+            assert!(error.contains(part), "{error}");
+        }
+        let official = Archive { uri: official.to_owned(), ..archive };
+        let error =
+            ensure_listed(release, &official, &base(Architecture::Arm64)).expect_err("none").to_string();
+        assert!(error.ends_with("as in `mirror: \"http://...\"`"), "{error}");
     }
 }

@@ -92,7 +92,13 @@ impl FarmStep<Container> for StartDomain {
         vec![domain::lock(at)]
     }
 
-    fn precondition(&self, _cx: &Cx, at: &Container) -> Result<()> {
+    fn precondition(&self, cx: &Cx, at: &Container) -> Result<()> {
+        if at.base.is_emulated() && !at.base.release.quirks.boots_emulated {
+            cx.doubt(&format!(
+                "the systemd of {} is reported not to boot under an emulator",
+                at.base.release
+            ));
+        }
         ensure!(
             !at.base.release.quirks.cgroup_v1_only
                 || !at.joins_controllers
