@@ -19,7 +19,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  a step failed                  6  another run holds the state directory
   2  a run would change something   7  this host lacks something the plan needs
      (plan --detailed-exitcode)     130, 143  interrupted by SIGINT, SIGTERM
-  3  the plan is not valid";
+  3  the plan, or the command line, is not valid";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -79,7 +79,7 @@ impl Target {
 }
 
 /// How a run goes about it.
-#[derive(Clone, Debug, Group)]
+#[derive(Clone, Debug, Default, Group, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Pace {
     /// How many steps at once [default: two for each processor, since most of them wait]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -90,6 +90,14 @@ pub(crate) struct Pace {
     /// After a failure start nothing new
     #[arg(long)]
     pub(crate) fail_fast: bool,
+}
+
+impl Pace {
+    /// This one, and what it leaves open as it was before.
+    pub(crate) fn or(self, before: &Self) -> Self {
+        let fail_fast = self.fail_fast || before.fail_fast && !self.keep_going;
+        Self { jobs: self.jobs.or(before.jobs), fail_fast, ..self }
+    }
 }
 
 #[derive(Debug, Group)]
@@ -122,6 +130,9 @@ pub(crate) struct Status {
     /// JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
+    /// JUnit's XML on standard output, as Jenkins reads it: a suite for each container, a test for each step
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) junit: bool,
 }
 
 #[derive(Debug, Group)]
@@ -131,11 +142,14 @@ pub(crate) struct Report {
     /// JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
+    /// JUnit's XML on standard output, as Jenkins reads it: a suite for each container, a test for each step
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) junit: bool,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct Logs {
-    /// The node, such as `jenkins-debian12-arm64/lxc-create`, or a glob that only it matches
+    /// The node, such as `jenkins-debian12-arm64/lxc-create`, or a glob that it alone matches of all that were started
     pub(crate) node: String,
     /// Go on showing what it writes, until it ends
     #[arg(long, short)]

@@ -18,7 +18,16 @@ fn main() -> ExitCode {
             Err(error) => Exit::Failed.report(&error).into(),
         };
     }
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        // 2, with which `clap` would end, says that a run would change something.
+        Err(error) if error.use_stderr() => {
+            // With colours where they suit. Where it cannot be printed, there is nobody to tell.
+            let _ = error.print();
+            return Exit::Invalid.into();
+        }
+        Err(help) => help.exit(),
+    };
     match command::run(&args) {
         Ok(exit) => exit.into(),
         Err(error) => Exit::of(&error).report(&error).into(),

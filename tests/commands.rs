@@ -1,5 +1,4 @@
-//! `drover destroy` and `drover report` as one uses them, with a plan that needs no containers: what is shown, what is asked,
-//! what it ends with.
+//! The program as one uses it, with plans that need no containers: what is shown, what is asked, what it ends with.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -20,13 +19,19 @@ struct Ended {
 
 impl World {
     fn new() -> Result<Self> {
+        Self::with(
+            "HostFile(path: \"@/etc/one.conf\", content: \"a = 1\\n\"),
+            HostFile(path: \"@/etc/two.conf\", content: \"b = 2\\n\"),
+            Command(name: \"mark\", run: \"touch @/mark\", creates: \"@/mark\"),",
+        )
+    }
+
+    /// One whose plan has these steps, in which `@` is its directory.
+    fn with(steps: &str) -> Result<Self> {
         let world = Self(tempfile::tempdir()?);
-        let plan = "Plan(name: \"files\", host: [
-                HostFile(path: \"@/etc/one.conf\", content: \"a = 1\\n\"),
-                HostFile(path: \"@/etc/two.conf\", content: \"b = 2\\n\"),
-                Command(name: \"mark\", run: \"touch @/mark\", creates: \"@/mark\"),
-            ], containers: [(name: \"ci-amd64\", distribution: Debian, release: \"bookworm\", arch: amd64)], each: [])";
-        let plan = plan.replace('@', &world.0.path().display().to_string());
+        let steps = steps.replace('@', &world.0.path().display().to_string());
+        let containers = "[(name: \"ci-amd64\", distribution: Debian, release: \"bookworm\", arch: amd64)]";
+        let plan = format!("Plan(name: \"files\", host: [{steps}], containers: {containers}, each: [])");
         fs::write(world.path("plan.ron"), plan)?;
         Ok(world)
     }
@@ -127,5 +132,72 @@ fn it_is_shown_and_asked_for_and_done_and_can_be_done_again() -> Result<()> {
     );
     world.ends(0, &["run", "plan.ron"])?;
     assert_eq!(fs::read_to_string(world.path("etc/one.conf"))?, "a = 1\n");
+    Ok(())
+}
+
+#[test]
+fn a_mistake_on_the_command_line_is_not_taken_for_a_change() -> Result<()> {
+    let world = World::new()?;
+    let misspelt = world.ends(3, &["plan", "plan.ron", "--detailed-exitcod"])?;
+    assert!(misspelt.stderr.contains("'--detailed-exitcode'"), "{}", misspelt.stderr);
+    world.ends(3, &["run"])?;
+    world.ends(3, &["pan", "plan.ron"])?;
+    world.ends(2, &["plan", "plan.ron", "--detailed-exitcode"])?;
+    assert!(world.ends(0, &["--help"])?.stdout.contains("Exit codes:"));
+    assert!(world.ends(0, &["--version"])?.stdout.starts_with("drover "));
+    Ok(())
+}
+
+#[test]
+fn a_log_is_found_by_a_pattern_that_means_one_node() -> Result<()> {
+    let world = World::new()?;
+    world.ends(0, &["run", "plan.ron"])?;
+    for name in ["host/command-mark", "command-mark", "host/*mark", "*mark"] {
+        let log = world.ends(0, &["logs", name])?.stdout;
+        assert!(log.contains("touch "), "{name}: {log}");
+    }
+    let several = world.ends(1, &["logs", "host/*"])?.stderr;
+    assert!(several.contains("host/command-mark") && several.contains("host/host-file-"), "{several}");
+    let none = world.ends(1, &["logs", "mar"])?.stderr;
+    assert!(none.contains("did you mean host/command-mark?"), "{none}");
+    Ok(())
+}
+
+#[test]
+fn what_is_resumed_keeps_its_pace_unless_another_is_asked_for() -> Result<()> {
+    let world = World::new()?;
+    let pace = || -> Result<Value> {
+        let request: Value = serde_json::from_str(&fs::read_to_string(world.path("state/request.json"))?)?;
+        Ok(serde_json::json!([request["pace"]["jobs"], request["pace"]["fail_fast"]]))
+    };
+    for (arguments, expected) in [
+        (&["run", "plan.ron", "--jobs", "3", "--fail-fast"][..], (3, true)),
+        (&["resume"], (3, true)),
+        (&["resume", "--jobs", "1"], (1, true)),
+        (&["resume", "--keep-going"], (1, false)),
+        (&["resume"], (1, false)),
+    ] {
+        world.ends(0, arguments)?;
+        assert_eq!(pace()?, serde_json::json!([expected.0, expected.1]), "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_report_is_for_people_and_for_jenkins() -> Result<()> {
+    let world = World::with(
+        "Command(name: \"bad\", run: \"echo why; false\", creates: \"@/bad\"),
+        Command(name: \"good\", run: \"touch @/good\", creates: \"@/good\"),",
+    )?;
+    world.ends(1, &["run", "plan.ron"])?;
+    let xml = world.ends(0, &["report", "--junit"])?.stdout;
+    for part in [
+        "<testsuites name=\"files\" tests=\"2\" skipped=\"0\" failures=\"1\" errors=\"0\">",
+        "<testcase name=\"command-bad\" classname=\"files.host\"",
+        "exit status 1: why",
+    ] {
+        assert!(xml.contains(part), "{part} is not in:\n{xml}");
+    }
+    world.ends(3, &["report", "--junit", "--json"])?;
     Ok(())
 }

@@ -49,7 +49,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
         refuse_strangers(&plan.graph, &journal)?;
     }
     let interrupt = Interrupt::default();
-    let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
+    let pace = Pace::default();
     let target = target(options);
     let mut how = run::options(&plan.name, &target, &pace, interrupt.clone());
     how.source = command(&target, options.disregard_others);
@@ -59,7 +59,9 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     if options.dry_run || !does_something(&takebacks) || !agreed(options.yes)? {
         return Ok(told);
     }
-    super::resume::remember(&state, &target, |target| Some(command(target, options.disregard_others)))?;
+    super::resume::remember(&state, &target, &pace, |target| {
+        Some(command(target, options.disregard_others))
+    })?;
     let begun = Instant::now();
     let signal = run::listen(&interrupt)?;
     let (report, kept) = drover_engine::undo(&work, &mut journal, display::observer().as_mut())?;

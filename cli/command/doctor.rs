@@ -51,9 +51,8 @@ fn built_in(set: &[String]) -> Result<Loaded> {
 
 /// What the steps say: their preconditions, which a run would stop at, and what it would do on the host.
 fn asked(plan: &Loaded, state: Option<&StateDir>, run: &str) -> Result<Vec<Finding>> {
-    let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
     let how = PreviewOptions {
-        jobs: super::run::limits(&pace).jobs,
+        jobs: super::run::limits(&Pace::default()).jobs,
         interrupt: Interrupt::default(),
         cache: state
             .map_or_else(|| StateDir::default_path().map(|path| path.join("cache")), |it| Ok(it.cache()))?,

@@ -3,8 +3,10 @@
 use super::existing_state_dir;
 use crate::args::Logs;
 use crate::exit::Exit;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use drover_engine::Pattern;
 use drover_state::{EventKind, EventReader, KEPT_LOGS, NodeId, RunId, StateDir};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -54,30 +56,41 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// The last attempt at the node that is meant by its id, or by a part of it that no other node has.
+    /// The last attempt at the node that is meant: by its id, or by a pattern that it alone matches of all that were started.
     fn find(state: &StateDir, name: &str) -> Result<Self> {
-        let mut known = Vec::new();
+        let pattern = Pattern::new(name)?;
+        let (mut known, mut meant) = (Vec::new(), BTreeMap::new());
         for run in state.runs()?.into_iter().rev() {
-            let mut events = EventReader::new(state, run);
-            let all = events.read()?;
-            let mut last = None;
-            let mut ended = true;
-            for event in all {
-                match event.kind {
-                    EventKind::Started { node, attempt, .. } if node.as_str() == name => {
-                        last = Some((node, attempt));
-                        ended = false;
-                    }
-                    EventKind::Finished { node, .. } if node.as_str() == name => ended = true,
-                    EventKind::RunStarted { nodes, .. } => known.extend(nodes),
-                    _ => {}
+            for attempt in Self::of_run(state, run, &mut known)? {
+                if attempt.node.as_str() == name {
+                    return Ok(attempt);
+                }
+                if pattern.matches(&attempt.node) {
+                    meant.entry(attempt.node.clone()).or_insert(attempt);
                 }
             }
-            if let Some((node, number)) = last {
-                return Ok(Self { node, run, number, events, ended });
+        }
+        match meant.pop_first() {
+            Some((_, only)) if meant.is_empty() => Ok(only),
+            first => {
+                Err(unknown(name, first.map(|(node, _)| node).into_iter().chain(meant.into_keys()), known))
             }
         }
-        Err(unknown(name, known))
+    }
+
+    /// The last attempts of a run at each node. Adds the run's nodes to those that are known.
+    fn of_run(state: &StateDir, run: RunId, known: &mut Vec<NodeId>) -> Result<Vec<Self>> {
+        let mut last = BTreeMap::new();
+        for event in EventReader::new(state, run).read()? {
+            match event.kind {
+                EventKind::Started { node, attempt, .. } => drop(last.insert(node, attempt)),
+                EventKind::RunStarted { nodes, .. } => known.extend(nodes),
+                _ => {}
+            }
+        }
+        let attempt =
+            |(node, number)| Self { node, run, number, events: EventReader::new(state, run), ended: false };
+        Ok(last.into_iter().map(attempt).collect())
     }
 
     fn path(&self, state: &StateDir) -> PathBuf {
@@ -110,16 +123,21 @@ impl Attempt {
     }
 }
 
-fn unknown(name: &str, mut known: Vec<NodeId>) -> anyhow::Error {
-    known.retain(|node| node.as_str() == name || node.as_str().contains(name));
+/// Why no attempt is meant by this name: several nodes are, or none that was started.
+fn unknown(name: &str, meant: impl Iterator<Item = NodeId>, mut known: Vec<NodeId>) -> anyhow::Error {
+    let list = |nodes: &[NodeId]| nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+    let meant: Vec<_> = meant.collect();
+    if !meant.is_empty() {
+        return anyhow!("`{name}` may be each of these, name one: {}", list(&meant));
+    }
+    known.retain(|node| node.as_str().contains(name));
     known.sort_unstable();
     known.dedup();
-    let named: Vec<_> = known.iter().map(NodeId::as_str).collect();
-    match named.as_slice() {
-        [] => anyhow::anyhow!("no node is called `{name}`; `drover status` lists them"),
-        [only] if *only == name => {
-            anyhow::anyhow!("{name} was never started: it was done already, or not reached")
+    match known.as_slice() {
+        [] => anyhow!("no node is called `{name}`; `drover status` lists them"),
+        [only] if only.as_str() == name => {
+            anyhow!("{name} was never started: it was done already, or not reached")
         }
-        several => anyhow::anyhow!("no node is called `{name}`; did you mean {}?", several.join(", ")),
+        several => anyhow!("no node is called `{name}`; did you mean {}?", list(several)),
     }
 }

@@ -17,9 +17,8 @@ pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
     let planned = Planned::load(&options.target)?;
     let state = existing_state_dir(state)?;
     let recorded = state.as_ref().map(recorded).transpose()?.unwrap_or_default();
-    let pace = Pace { jobs: None, keep_going: true, fail_fast: false };
     let how = PreviewOptions {
-        jobs: super::run::limits(&pace).jobs,
+        jobs: super::run::limits(&Pace::default()).jobs,
         interrupt: Interrupt::default(),
         cache: state
             .map_or_else(|| StateDir::default_path().unwrap_or_default(), |state| state.path().to_owned())

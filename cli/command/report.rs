@@ -2,12 +2,13 @@
 
 use super::{existing_state_dir, print, print_json, table};
 use crate::args::Report as Options;
-use crate::display::{elapsed, summary};
+use crate::display::{elapsed, junit, summary};
 use crate::exit::Exit;
 use anyhow::{Context, Result, ensure};
-use drover_engine::Report;
+use drover_engine::{Remark, Report};
 use drover_state::{Event, EventKind, EventReader, NodeId, Outcome, RunId};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) fn report(state: Option<&Path>, options: &Options) -> Result<Exit> {
     let whole = Whole::of(&events, is_on);
     if options.json {
         print_json(&whole)?;
+    } else if options.junit {
+        print(&whole.junit(&events)?)?;
     } else {
         print(&whole.text())?;
     }
@@ -66,6 +69,15 @@ impl Whole {
         Self { report, running, millis: u64::try_from(span.unwrap_or_default()).unwrap_or_default(), nodes }
     }
 
+    fn junit(&self, events: &[Event]) -> Result<String> {
+        let selected = events.iter().find_map(|event| match &event.kind {
+            EventKind::RunStarted { nodes, .. } => Some(nodes.as_slice()),
+            _ => None,
+        });
+        let took = self.nodes.iter().map(|node| (&node.id, Duration::from_millis(node.millis))).collect();
+        junit(&self.report, selected.unwrap_or_default(), &took, self.running)
+    }
+
     fn text(&self) -> String {
         let Report { run, plan, source, begun, code, .. } = &self.report;
         let number = run.map_or(0, |run| run.0);
@@ -82,12 +94,18 @@ impl Whole {
             rows.add_row([id.as_str(), outcome, &elapsed(Duration::from_millis(*millis))]);
         }
         let again = super::destroy::again(source);
+        let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Remark { node, text } in &self.report.remarks {
+            said.entry(text).or_default().push(node.as_str());
+        }
+        let said = said.into_iter().map(|(text, nodes)| format!("{text}: {}", nodes.join(", ")));
         let last = summary(
             &self.report,
             Duration::from_millis(self.millis),
             (!self.running).then_some(again.as_str()),
         );
-        let parts = [head, if rows.row_count() > 0 { rows.trim_fmt() } else { String::new() }, last];
+        let rows = if rows.row_count() > 0 { rows.trim_fmt() } else { String::new() };
+        let parts = [head, rows, said.collect::<Vec<_>>().join("\n"), last];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
 }

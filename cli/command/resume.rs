@@ -23,7 +23,7 @@ pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
         }
         Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
     };
-    let Request { destroy, target } =
+    let Request { destroy, target, pace: before } =
         serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
     let plan = target.plan.display();
     if let Some(destroy) = destroy {
@@ -33,7 +33,7 @@ pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
         );
     }
     eprintln!("drover: resuming {}", target.plan.display());
-    super::run::run(state, &target, pace)
+    super::run::run(state, &target, &pace.clone().or(&before))
 }
 
 /// What was asked for.
@@ -44,6 +44,8 @@ struct Request {
     destroy: Option<String>,
     #[serde(flatten)]
     target: Target,
+    #[serde(default)]
+    pace: Pace,
 }
 
 /// Keeps what is asked for, so that it can be asked for again from any directory: to run it, or, if it is to undo it, by
@@ -51,10 +53,12 @@ struct Request {
 pub(crate) fn remember(
     directory: &StateDir,
     target: &Target,
+    pace: &Pace,
     destroy: impl FnOnce(&Target) -> Option<String>,
 ) -> Result<()> {
     let target = Target { plan: std::path::absolute(&target.plan)?, ..target.clone() };
-    let text = serde_json::to_string_pretty(&Request { destroy: destroy(&target), target })?;
+    let text =
+        serde_json::to_string_pretty(&Request { destroy: destroy(&target), target, pace: pace.clone() })?;
     drover_engine::HostFile::new(file(directory)).mode(0o600).write(&text)
 }
 

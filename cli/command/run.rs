@@ -29,7 +29,7 @@ pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace) -> Result<
     super::require_root()?;
     let state = state_dir(state)?;
     let lock = Lock::acquire(&state)?;
-    super::resume::remember(&state, target, |_| None)?;
+    super::resume::remember(&state, target, pace, |_| None)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
     notes.iter().for_each(|note| eprintln!("drover: {note}"));
     let interrupt = Interrupt::default();

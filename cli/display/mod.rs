@@ -3,11 +3,13 @@
 mod bars;
 mod elapsed;
 mod failure;
+mod junit;
 mod lines;
 mod summary;
 
 pub(crate) use elapsed::elapsed;
 pub(crate) use failure::failure;
+pub(crate) use junit::junit;
 pub(crate) use summary::summary;
 
 use drover_engine::Observer;

@@ -26,10 +26,17 @@ pub(crate) fn summary(report: &Report, took: Duration, again: Option<&str>) -> S
         let _ = writeln!(text, "\ninterrupted: {}", nodes.join(", "));
     }
     let _ = write!(text, "\n{} in {}", counts(report), elapsed(took));
+    if report.retries > 0 {
+        let _ = write!(text, ", {} tried again", times(report.retries));
+    }
     if let Some(again) = again.filter(|_| !report.is_done()) {
         let _ = write!(text, "\ngo on with: {again}");
     }
     text.trim_start_matches('\n').to_owned()
+}
+
+fn times(count: usize) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// The counts that are not zero, as `3 changed, 50 unchanged`.

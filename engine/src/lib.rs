@@ -68,7 +68,7 @@ pub use rootfs::{Access, Entry, Kind, Rootfs};
 pub use run::{Options, Work, run};
 pub use run_step::Retries;
 pub use schedule::Limits;
-pub use select::{NothingSelected, Selection};
+pub use select::{NothingSelected, Pattern, Selection};
 pub use step::Step;
 pub use takeback::{Kept, Takeback, strangers, takebacks, undo};
 pub use undo::{Action, Undo};

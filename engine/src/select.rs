@@ -4,14 +4,42 @@
 
 use crate::{Edge, Graph};
 use anyhow::{Context, Result};
+use drover_state::NodeId;
 use globset::{GlobBuilder, GlobMatcher};
 use std::fmt;
 
-/// What the user asked for, as patterns; nothing at all is the whole plan.
+/// A pattern for nodes: a glob, of which `*` also matches slashes.
 ///
-/// A pattern is a glob, and `*` also matches slashes. It matches a node's id; one without a slash also matches the place
-/// or the step's name alone, so that `jenkins-debian12-arm64` is a container with all its steps, and `define-domain` is
-/// that step of every container. Order is kept through nodes that are left out: what waited for them waits for what
+/// It matches a node's id; one without a slash also matches the place or the step's name alone, so that
+/// `jenkins-debian12-arm64` is a container with all its steps, and `define-domain` is that step of every container.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    glob: GlobMatcher,
+    /// Whether it has no slash.
+    short: bool,
+}
+
+impl Pattern {
+    /// The pattern of this text.
+    ///
+    /// # Errors
+    /// When it is no glob.
+    pub fn new(text: &str) -> Result<Self> {
+        let glob = GlobBuilder::new(text).literal_separator(false).build();
+        let glob = glob.with_context(|| format!("`{text}` is no pattern for nodes"))?.compile_matcher();
+        Ok(Self { glob, short: !text.contains('/') })
+    }
+
+    /// Whether a node is meant.
+    pub fn matches(&self, id: &NodeId) -> bool {
+        let is = |name: &str| self.glob.is_match(name);
+        is(id.as_str()) || self.short && (is(id.place()) || is(id.step()))
+    }
+}
+
+/// What the user asked for, as patterns; nothing at all is the whole plan. See [`Pattern`].
+///
+/// Order is kept through nodes that are left out: what waited for them waits for what
 /// they would have waited for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -78,8 +106,8 @@ fn unite(set: &mut [bool], other: &[bool]) {
 fn matching(graph: &Graph, patterns: &[String]) -> Result<Vec<bool>> {
     let mut set = vec![false; graph.nodes().len()];
     for pattern in patterns {
-        let glob = compile(pattern)?;
-        let matched: Vec<_> = graph.nodes().iter().map(|node| matches(pattern, &glob, &node.id)).collect();
+        let meant = Pattern::new(pattern)?;
+        let matched: Vec<_> = graph.nodes().iter().map(|node| meant.matches(&node.id)).collect();
         if !matched.contains(&true) {
             let nearest = nearest(graph, pattern);
             return Err(NothingSelected::NoMatch { pattern: pattern.clone(), nearest }.into());
@@ -87,16 +115,6 @@ fn matching(graph: &Graph, patterns: &[String]) -> Result<Vec<bool>> {
         unite(&mut set, &matched);
     }
     Ok(set)
-}
-
-fn compile(pattern: &str) -> Result<GlobMatcher> {
-    let glob = GlobBuilder::new(pattern).literal_separator(false).build();
-    Ok(glob.with_context(|| format!("`{pattern}` is no pattern for nodes"))?.compile_matcher())
-}
-
-fn matches(pattern: &str, glob: &GlobMatcher, id: &drover_state::NodeId) -> bool {
-    let short = !pattern.contains('/');
-    glob.is_match(id.as_str()) || short && (glob.is_match(id.place()) || glob.is_match(id.step()))
 }
 
 /// The names most like `pattern`, three at the most: a third of it may be misspelt.
