@@ -135,9 +135,10 @@ pub fn holder(dir: &StateDir) -> Result<Option<Holder>> {
     }
 }
 
-/// Whether the lock could be taken. A look at it by `status` takes it for an instant, too: that must not count.
+/// Whether the lock could be taken. A look at it by `status` takes it for an instant, too, and that may be long on a busy
+/// host: it must not count.
 fn try_for_a_while(file: &File) -> std::io::Result<bool> {
-    for _ in 0..10 {
+    for _ in 0..100 {
         match file.try_lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),

@@ -2,10 +2,13 @@
 //!
 //! It does not know what the services are for.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use drover_engine::{Check, Cmd, Cx, Undo};
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What starts a service here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +93,39 @@ pub fn undo_enable<'a>(cx: &Cx, unit: &'a str) -> Result<Undo<'a>> {
     Ok(Undo::default().act(what, move |cx| cx.run(&Cmd::new("systemctl").args(["disable", unit]))))
 }
 
-/// A call of `program` that leaves a daemon behind: without the run's mark, by which what a killed run left is ended.
-pub fn lasting(program: impl AsRef<std::ffi::OsStr>) -> Cmd {
-    Cmd::new(program).unmarked()
+/// A call of `program` that leaves the service behind: without the run's mark, by which what a killed run left is ended. It
+/// holds a lock for as long as it starts, so that the next run can wait for it: see [`await_starter`].
+pub fn lasting(service: &str, program: impl AsRef<OsStr>) -> Cmd {
+    Cmd::new("flock").arg("--close").arg(lock(service)).arg(program).unmarked()
+}
+
+/// Where it is locked that a service is being started.
+fn lock(service: &str) -> PathBuf {
+    format!("/run/drover/{service}.starting").into()
+}
+
+/// Waits until nobody starts the service: what a killed run called goes on, and would be in the way of another start.
+///
+/// # Errors
+/// When it goes on for too long, or cannot be looked at.
+pub fn await_starter(cx: &Cx, service: &str) -> Result<()> {
+    let path = lock(service);
+    let open = || {
+        fs::create_dir_all("/run/drover")?;
+        File::options().create(true).truncate(false).write(true).open(&path)
+    };
+    let file = open().with_context(|| format!("cannot open `{}`", path.display()))?;
+    for _ in 0..600 {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => cx.sleep(Duration::from_millis(100))?,
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+            }
+        }
+    }
+    bail!(
+        "{service} is still being started, by an earlier run: `fuser -v {}` shows the process",
+        path.display()
+    )
 }

@@ -225,7 +225,7 @@ fn others(site: &Site) -> Result<()> {
         Ok(())
     };
     goes_on(&host, "before")?;
-    kill_at_each(&host, &seal, &[Moment::Installed(ARM64, 110)])?;
+    kill_at_each(&host, &seal, &[Moment::Configured(ARM64, 110)])?;
     let said = remark(&host, "bootstrap/debian-bookworm-arm64/configure")?;
     ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
     goes_on(&host, "after the kill")?;

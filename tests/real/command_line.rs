@@ -6,7 +6,7 @@ use crate::site::Site;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use throwaway::{Finished, Host, Tree};
+use throwaway::{Finished, Host, Running, Tree};
 
 pub(crate) const TESTS: &[Test] = &[
     ("what_cannot_be_done_is_told_before_anything_is", told_before),
@@ -54,7 +54,7 @@ fn told_before(site: &Site) -> Result<()> {
 fn watched_and_interrupted(site: &Site) -> Result<()> {
     let host = site.fresh_host("watched")?;
     let mut run = start(&host, &["run", PAIR, "--until", "bootstrap/debian-bookworm-amd64/seal"])?;
-    wait_for_start(&host, NATIVE)?;
+    wait_for_start(&host, &mut run, NATIVE)?;
 
     let second = drover(&host, &["run", PAIR])?.exits(6)?;
     ensure!(second.stderr.contains("is held by process"), "{}", second.stderr);
@@ -81,8 +81,8 @@ fn watched_and_interrupted(site: &Site) -> Result<()> {
 
 fn stopped(site: &Site) -> Result<()> {
     let host = site.fresh_host("stopped")?;
-    let run = start(&host, &["run", PAIR, "--until", "bootstrap/debian-bookworm-arm64/seal"])?;
-    wait_for_start(&host, EMULATED)?;
+    let mut run = start(&host, &["run", PAIR, "--until", "bootstrap/debian-bookworm-arm64/seal"])?;
+    wait_for_start(&host, &mut run, EMULATED)?;
     std::thread::sleep(Duration::from_secs(5));
     interrupt(&host)?;
     interrupt(&host)?;
@@ -97,16 +97,17 @@ fn stopped(site: &Site) -> Result<()> {
 }
 
 /// Waits until a node is being done.
-fn wait_for_start(host: &Host, node: &str) -> Result<()> {
-    let until = Instant::now() + Duration::from_secs(300);
+fn wait_for_start(host: &Host, run: &mut Running, node: &str) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(1200);
     let started = |event: &Value| event["event"] == "started" && event["node"] == node;
     while Instant::now() < until {
         if host.path("/var/lib/drover/runs/0001").exists() && events(host)?.iter().any(started) {
             return Ok(());
         }
+        ensure!(run.is_running()?, "the run has ended without `{node}`: {}", run.stderr()?);
         std::thread::sleep(Duration::from_millis(100));
     }
-    bail!("`{node}` was not started within five minutes")
+    bail!("`{node}` was not started within 20 minutes")
 }
 
 /// Sends SIGINT to the run that is on, as Ctrl-C does.

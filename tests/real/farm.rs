@@ -135,8 +135,18 @@ impl World {
 /// A path of a root file system whose content is different each time that it is made, whatever makes it: keys and ids,
 /// time stamps in logs and caches, and what a booted system writes.
 fn differs_anyway(path: &Path) -> bool {
-    const WHOLE: &[&str] =
-        &["proc", "sys", "dev", "run", "tmp", "var/log", "var/tmp", "var/lib/systemd", "var/lib/dhcp"];
+    const WHOLE: &[&str] = &[
+        "proc",
+        "sys",
+        "dev",
+        "run",
+        "tmp",
+        "var/log",
+        "var/tmp",
+        "var/backups",
+        "var/lib/systemd",
+        "var/lib/dhcp",
+    ];
     const FILES: &[&str] = &[
         "etc/machine-id",
         "var/lib/dbus/machine-id",

@@ -62,14 +62,18 @@ fn proven(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// An edit of what lxc-net reads has it restarted by the next run, once, and by no other.
+/// An edit of what lxc-net reads has it restarted by the next run, once, and by no other; not before what a killed run has
+/// called to start it is done.
 fn restarted_once(host: &Host) -> Result<()> {
     let dnsmasq = || host.shell("cat /run/lxc/dnsmasq.pid");
     let before = dnsmasq()?;
     run(host, PLAN, "host/lxc-net")?;
     ensure!(dnsmasq()? == before, "dnsmasq was restarted though nothing changed");
     host.shell("echo somebody,10.0.3.200 >>/etc/lxc/dnsmasq-hosts.conf")?;
+    host.shell("flock --close /run/drover/lxc-net.starting sleep 3.21 >/dev/null 2>&1 &")?;
+    host.shell("until pgrep -fx 'sleep 3.21'; do sleep 0.1; done")?;
     run(host, PLAN, "host/lxc-net")?;
+    host.shell("! pgrep -fx 'sleep 3.21'")?;
     let after = dnsmasq()?;
     ensure!(after != before, "dnsmasq was not restarted");
     run(host, PLAN, "host/lxc-net")?;

@@ -4,6 +4,7 @@
 
 use crate::farm::{events, left_nothing, start};
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use throwaway::Host;
 
@@ -12,8 +13,9 @@ use throwaway::Host;
 pub(crate) enum Moment {
     /// So many seconds after this node started to change the world.
     Started(&'static str, u64),
-    /// When so many packages of the system in this directory are installed.
-    Installed(&'static str, usize),
+    /// When so many packages of the system in this directory are configured: as its log says, into which dpkg writes at once,
+    /// while its list of packages may wait for the end.
+    Configured(&'static str, usize),
 }
 
 /// Runs drover until each moment, one after the other, and kills it then.
@@ -29,7 +31,7 @@ fn kill_at(host: &Host, arguments: &[&str], moment: Moment) -> Result<()> {
     let runs_before = runs(host);
     let mut running = start(host, arguments)?;
     let deadline = Instant::now() + Duration::from_secs(1200);
-    while runs(host) == runs_before || !has_come(host, moment)? {
+    while runs(host) == runs_before || events(host)?.is_empty() || !has_come(host, moment)? {
         if !running.is_running()? {
             bail!("it ended before:\n{}", running.wait()?.stderr);
         }
@@ -67,10 +69,10 @@ fn has_come(host: &Host, moment: Moment) -> Result<bool> {
         Moment::Started(node, _) => {
             Ok(events(host)?.iter().any(|event| event["event"] == "started" && event["node"] == node))
         }
-        Moment::Installed(system, packages) => {
-            let status = host.read(&format!("{system}/var/lib/dpkg/status"));
-            let installed = status.unwrap_or_default().matches("\nStatus: install ok installed\n").count();
-            Ok(installed >= packages)
+        Moment::Configured(system, packages) => {
+            let log = host.read(&format!("{system}/var/log/dpkg.log")).unwrap_or_default();
+            let configured = log.lines().filter_map(|line| line.split_once(" status installed "));
+            Ok(configured.map(|(_, package)| package).collect::<HashSet<_>>().len() >= packages)
         }
     }
 }

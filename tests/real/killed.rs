@@ -30,9 +30,9 @@ const ARM64: &str = "/var/cache/lxc/debian/rootfs-bookworm-arm64.partial";
 const ON_A_MENDED_MIRROR: &[Moment] = &[
     Moment::Started("bootstrap/debian-bookworm-arm64/fetch", 0),
     Moment::Started("bootstrap/debian-bookworm-arm64/unpack", 1),
-    Moment::Installed(ARM64, 25),
-    Moment::Installed(ARM64, 70),
-    Moment::Installed(ARM64, 110),
+    Moment::Configured(ARM64, 25),
+    Moment::Configured(ARM64, 70),
+    Moment::Configured(ARM64, 110),
     Moment::Started("jenkins-debian12-arm64/lxc-create", 2),
     Moment::Started("jenkins-debian12-arm64/guest-packages", 3),
     Moment::Started("jenkins-debian12-arm64/start-domain", 0),
@@ -84,7 +84,7 @@ fn others_finish(host: &Host) -> Result<()> {
 /// in a run that nobody disturbed. (Some are twice in that, too: those of debootstrap's first steps.)
 fn configured_once(site: &Site, host: &Host) -> Result<()> {
     let (undisturbed, times) = (configured(&site.built("reference")?)?, configured(host)?);
-    let kills = ON_A_MENDED_MIRROR.iter().filter(|moment| matches!(moment, Moment::Installed(..))).count();
+    let kills = ON_A_MENDED_MIRROR.iter().filter(|moment| matches!(moment, Moment::Configured(..))).count();
     let again: Vec<_> =
         times.iter().filter(|(package, times)| undisturbed.get(*package) < Some(times)).collect();
     ensure!(times.len() > 100, "only {} packages were configured", times.len());

@@ -19,8 +19,9 @@ const PLAN: &str = "Plan(
 const NAME: &str = "/root/outside.ron";
 
 /// Another network namespace, in which `$run` runs things, and a cable to the host, which is 192.0.2.1 there.
-const NETWORK: &str = "unshare --net sleep 600 >/dev/null 2>&1 & echo $! >/run/outside
-    sleep 0.3; outside=$(cat /run/outside)
+const NETWORK: &str = "unshare --net sleep infinity >/dev/null 2>&1 & outside=$!; echo $outside >/run/outside
+    here=$(readlink /proc/self/ns/net)
+    until test $(readlink /proc/$outside/ns/net) != $here; do sleep 0.1; done
     ip link add to-outside type veth peer name to-host netns $outside
     ip address add 192.0.2.1/24 dev to-outside && ip link set to-outside up
     nsenter --net --target $outside sh -euc 'ip address add 192.0.2.2/24 dev to-host; ip link set to-host up; ip link set lo up'";
@@ -49,7 +50,7 @@ fn reached(site: &Site) -> Result<()> {
     let (first, second) = (CONTAINERS[0].0, CONTAINERS[1].0);
     let hairpin = host.shell(&format!(
         "nsenter --net --target $(cat /run/libvirt/lxc/{first}.pid | xargs -I@ pgrep -P @ | head -n 1) \
-         timeout 20 ssh-keyscan -t ed25519 -p {} 10.0.3.1 2>/dev/null",
+         timeout 120 ssh-keyscan -T 60 -t ed25519 -p {} 10.0.3.1 2>/dev/null",
         port(&host, second)?
     ))?;
     ensure!(hairpin.contains("ssh-ed25519"), "a container does not reach another one by the host's port");

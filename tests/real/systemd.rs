@@ -5,7 +5,7 @@ use crate::farm::PAIR;
 use crate::site::Site;
 use anyhow::{Result, bail, ensure};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use throwaway::{Finished, Host, Running};
 
 pub(crate) const TESTS: &[Test] = &[("a_host_with_systemd_starts_and_stops_through_it", through_it)];
@@ -42,7 +42,8 @@ impl<'a> Booted<'a> {
              exec /lib/systemd/systemd --system --unit=basic.target",
         ])?;
         let mut booted = Self { host, id: String::new(), _outer: outer };
-        for _ in 0..100 {
+        let until = Instant::now() + Duration::from_secs(180);
+        while Instant::now() < until && booted._outer.is_running()? {
             booted.id = host.shell("pgrep -xo systemd || true")?.trim().to_owned();
             let is_up = || booted.run(&["systemctl", "is-active", "basic.target"]);
             if !booted.id.is_empty() && is_up()?.status.success() {

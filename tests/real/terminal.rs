@@ -56,7 +56,7 @@ fn stalled(host: &Host) -> Result<(Running, String)> {
 fn stopped(site: &Site) -> Result<()> {
     let host = site.fresh_host("stopped")?;
     for (signal, times, code) in [("TERM", 1, 143), ("INT", 2, 130), ("INT", 3, 130)] {
-        let (running, pid) = stalled(&host)?;
+        let (mut running, pid) = stalled(&host)?;
         let second = drover(&host, &["run", PAIR])?.exits(6)?;
         ensure!(
             second.stderr.contains(&format!("process {pid} ")),
@@ -64,9 +64,14 @@ fn stopped(site: &Site) -> Result<()> {
             second.stderr
         );
         let began = Instant::now();
-        for _ in 0..times {
-            // It may have ended before the last one.
-            host.shell(&format!("kill -{signal} {pid} || true; sleep 0.1"))?;
+        for time in 1..=times {
+            // It may have ended before the last one. Two of a kind that come at once are one.
+            host.shell(&format!("kill -{signal} {pid} || true"))?;
+            let heard = || {
+                Ok(running.stderr()?.matches("drover: interrupted").count() >= time
+                    || !running.is_running()?)
+            };
+            await_or(Duration::from_secs(60), heard, || format!("SIG{signal} is not heard"))?;
         }
         let ended = running.wait()?.exits(code)?;
         println!("    SIG{signal} {times} times: ended after {:.1} s", began.elapsed().as_secs_f64());
@@ -119,7 +124,7 @@ fn shown(site: &Site) -> Result<()> {
 
 fn await_or(
     patience: Duration,
-    condition: impl Fn() -> Result<bool>,
+    mut condition: impl FnMut() -> Result<bool>,
     otherwise: impl FnOnce() -> String,
 ) -> Result<()> {
     let deadline = Instant::now() + patience;

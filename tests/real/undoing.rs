@@ -82,7 +82,7 @@ fn all(site: &Site) -> Result<()> {
         let mut run = start(&host, &["destroy", PAIR, "--yes"])?;
         std::thread::sleep(Duration::from_millis(moment));
         if run.is_running()? {
-            host.shell("kill -9 $(pgrep -xo drover)")?;
+            host.shell("kill -9 $(pgrep -xo drover) || true")?;
         }
         run.wait()?;
     }

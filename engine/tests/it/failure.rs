@@ -99,8 +99,7 @@ fn silence_is_told() -> Result<()> {
     farm.silence = Duration::from_millis(150);
     let (_, seen) = farm.run("a=nap b")?;
     let silent = |event: &&drover_state::Event| matches!(&event.kind, EventKind::Silent { node, .. } if node.as_str() == "a");
-    let count = seen.events.iter().filter(silent).count();
-    assert!((1..=3).contains(&count), "{count}");
+    assert!(seen.events.iter().any(|event| silent(&event)), "{:?}", seen.events);
     Ok(())
 }
 

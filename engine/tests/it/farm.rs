@@ -328,7 +328,7 @@ pub(crate) fn diagnose(failure: &Failure) -> Option<Remedy> {
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
-    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let until = std::time::Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(std::time::Instant::now() < until, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));

@@ -61,7 +61,7 @@ fn a_killed_run_takes_its_processes_along() -> Result<()> {
     let child = run_in_a_child(scratch.path(), "a=stray")?.spawn()?;
     let stray = farm.tree().join("stray");
     await_that("the stray process starts", || {
-        std::fs::read_to_string(&stray).is_ok_and(|pid| is_there(&pid))
+        std::fs::read_to_string(&stray).is_ok_and(|pid| pid.ends_with('\n') && is_there(&pid))
     });
     let pid = std::fs::read_to_string(&stray)?;
     let state = File::open(farm.state()?.path())?;

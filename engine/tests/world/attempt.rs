@@ -12,6 +12,13 @@ pub(crate) struct Lines {
     log: PathBuf,
 }
 
+impl Lines {
+    /// Whether this line was reported.
+    pub(crate) fn have(&self, line: &str) -> bool {
+        self.said.lock().expect("nobody panics who hears").iter().any(|said| said == line)
+    }
+}
+
 impl engine::Attempt for Lines {
     fn line(&self, line: &str) {
         self.said.lock().expect("nobody panics who hears").push(line.to_owned());
@@ -53,11 +60,13 @@ impl Attempt {
         Ok(std::fs::read_to_string(self.dir.path().join("logs/1.log"))?)
     }
 
-    /// Raises the interrupt to this level after a while.
-    pub(crate) fn interrupt(&self, level: u8, after: Duration) {
-        let interrupt = self.interrupt.clone();
+    /// Raises the interrupt to this level as soon as that is so.
+    pub(crate) fn interrupt(&self, level: u8, when: impl Fn(&Lines) -> bool + Send + 'static) {
+        let (interrupt, lines) = (self.interrupt.clone(), self.lines.clone());
         std::thread::spawn(move || {
-            std::thread::sleep(after);
+            while !when(&lines) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             while interrupt.level() < level {
                 interrupt.raise();
             }
@@ -85,7 +94,7 @@ pub(crate) fn somebody_runs(word: &str) -> bool {
 }
 
 pub(crate) fn ends_soon(word: &str) -> bool {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + MINUTE;
     while somebody_runs(word) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(10));
     }

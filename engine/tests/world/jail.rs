@@ -115,13 +115,13 @@ fn an_interrupt_ends_the_program_and_what_it_started() -> Result<()> {
     let attempt = Attempt::new(MINUTE)?;
     let jail = root(&attempt)?;
     let before = mounts()?;
-    attempt.interrupt(2, Duration::from_millis(500));
+    attempt.interrupt(2, |lines| lines.have("ready"));
     let begun = Instant::now();
-    let script = "setsid sleep 98765 & trap 'echo cleaned; exit 1' TERM; sleep 98765 & wait";
+    let script = "setsid sleep 98765 & trap 'echo cleaned; exit 1' TERM; sleep 98765 & echo ready; wait";
     let error = attempt.cx.run(&sh(script).inside(&jail)).expect_err("it fails");
     assert!(error.is::<Interrupted>());
-    assert_eq!(command_error(&error)?.tail, ["cleaned"]);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(command_error(&error)?.tail, ["ready", "cleaned"]);
+    assert!(begun.elapsed() < MINUTE, "{:?}", begun.elapsed());
     assert!(ends_soon("98765"), "also what left the process group");
     assert_eq!(mounts()?, before);
     Ok(())
@@ -138,7 +138,7 @@ fn killing_the_jail_kills_all_that_is_in_it() -> Result<()> {
     let script = "mount -t tmpfs none /tmp; setsid sleep 98766 & sleep 98766 & sleep 98766";
     let error = std::thread::scope(|scope| -> Result<anyhow::Error> {
         let running = scope.spawn(|| attempt.cx.run(&sh(script).inside(&jail)));
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + MINUTE;
         while !somebody_runs("98766") && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
         }

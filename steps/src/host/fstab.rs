@@ -4,7 +4,7 @@
 
 use super::lines;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cmd, Cx, HostFile};
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -126,6 +126,11 @@ impl Mount {
             self.source
         );
         Ok(true)
+    }
+
+    /// Held by whoever changes the table.
+    pub(super) fn lock() -> Claim {
+        Claim::lock(FSTAB)
     }
 
     /// Whether the table has the line.

@@ -77,6 +77,7 @@ impl FarmStep<Farm> for LibvirtLxc {
     }
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        await_starters(cx)?;
         if check_answer(cx)?.is_satisfied() && check_cgroups(cx)?.is_satisfied() {
             return service::enable(cx, "libvirtd");
         }
@@ -127,6 +128,7 @@ const UNITS: [&str; 6] = [
 
 /// Stops the daemons, unless a domain runs.
 fn take_down(cx: &Cx) -> Result<Option<String>> {
+    await_starters(cx)?;
     if daemon()?.is_some() && runs_domains(cx)? {
         return Ok(Some("libvirtd goes on: a domain that is not ours runs".to_owned()));
     }
@@ -139,6 +141,11 @@ fn take_down(cx: &Cx) -> Result<Option<String>> {
         left.end(cx, Signal::TERM)?;
     }
     Ok(None)
+}
+
+/// Waits until nobody starts the daemons.
+fn await_starters(cx: &Cx) -> Result<()> {
+    ["virtlogd", "libvirtd"].into_iter().try_for_each(|service| service::await_starter(cx, service))
 }
 
 fn log_daemon() -> Result<Option<Process>> {
@@ -193,7 +200,7 @@ fn stop(cx: &Cx) -> Result<()> {
 
 fn start_daemons(cx: &Cx, hybrid: bool) -> Result<()> {
     if log_daemon()?.is_none() {
-        cx.run(&service::lasting("virtlogd").arg("-d"))?;
+        cx.run(&service::lasting("virtlogd", "virtlogd").arg("-d"))?;
     }
     cx.run(&daemon_command(Path::new("libvirtd"), "-d", hybrid))
 }
@@ -202,10 +209,11 @@ fn start_daemons(cx: &Cx, hybrid: bool) -> Result<()> {
 /// host's, but without the one that keeps libvirt from starting containers.
 fn daemon_command(program: &Path, arg: &str, hybrid: bool) -> Cmd {
     if !hybrid {
-        return service::lasting(program).arg(arg);
+        return service::lasting("libvirtd", program).arg(arg);
     }
     let script = format!("umount {UNIFIED} && exec \"$@\"");
-    let private = service::lasting("unshare").args(["--mount", "--propagation", "slave", "sh", "-c"]);
+    let private =
+        service::lasting("libvirtd", "unshare").args(["--mount", "--propagation", "slave", "sh", "-c"]);
     private.arg(script).args(["sh".as_ref(), program.as_os_str(), arg.as_ref()])
 }
 

@@ -17,9 +17,10 @@ use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource, Undo};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+const SERVICE: &str = "lxc-net";
 const PROGRAM: &str = "/usr/libexec/lxc/lxc-net";
 const PID_FILE: &str = "/run/lxc/dnsmasq.pid";
 
@@ -60,10 +61,11 @@ impl FarmStep<Farm> for LxcNet {
             .and_then(|| check_address(cx, at))?
             .and_then(|| check_current(at))?
             .and_then(|| check_offload(cx, &at.bridge))?
-            .and_then(|| service::check_enabled(cx, "lxc-net"))
+            .and_then(|| service::check_enabled(cx, SERVICE))
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        service::await_starter(cx, SERVICE)?;
         let up =
             check_interface(&at.bridge).and_then(|| check_address(cx, at))?.and_then(|| check_current(at))?;
         if let Check::Needed { reason, .. } = up {
@@ -78,7 +80,7 @@ impl FarmStep<Farm> for LxcNet {
             let dnsmasq = await_dnsmasq(cx)?;
             stamp(at).write(&stamp_text(&inputs, dnsmasq))?;
         }
-        service::enable(cx, "lxc-net")?;
+        service::enable(cx, SERVICE)?;
         cx.run(&Cmd::new("ethtool").args(["-K", &at.bridge, "tx", "off"]))
     }
 
@@ -89,9 +91,11 @@ impl FarmStep<Farm> for LxcNet {
                 at.bridge
             )));
         }
-        let undo = service::undo_enable(cx, "lxc-net")?;
+        let undo = service::undo_enable(cx, SERVICE)?;
         if !check_interface(&at.bridge).is_satisfied() && dnsmasq()?.is_none() {
-            return Ok(undo);
+            let is_left = traces(at).iter().any(|path| path.exists()) && cx.remembered(STARTED)?.is_some();
+            let what = format!("forget whom the bridge {} lent addresses to", at.bridge);
+            return Ok(if is_left { undo.act(what, |_| remove_traces(at)) } else { undo });
         }
         let what = format!("stop lxc-net, and with it the bridge {}, unless somebody is on it", at.bridge);
         Ok(undo.act_if(what, |cx| stop(cx, at)))
@@ -105,11 +109,12 @@ const STARTED: &str = "started";
 
 /// Stops lxc-net unless somebody is on the bridge.
 fn stop(cx: &Cx, farm: &Farm) -> Result<Option<String>> {
+    service::await_starter(cx, SERVICE)?;
     if let Some(name) = on_bridge(&farm.bridge)? {
         return Ok(Some(format!("the bridge {} stays: `{name}` is on it", farm.bridge)));
     }
-    match Starter::of("lxc-net") {
-        Starter::Systemd => cx.run(&Cmd::new("systemctl").args(["stop", "lxc-net"])),
+    match Starter::of(SERVICE) {
+        Starter::Systemd => cx.run(&Cmd::new("systemctl").args(["stop", SERVICE])),
         Starter::Script(script) => cx.run(&Cmd::new(script).arg("stop")),
         Starter::Nothing => cx.run(&Cmd::new(PROGRAM).arg("stop")),
     }
@@ -117,9 +122,17 @@ fn stop(cx: &Cx, farm: &Farm) -> Result<Option<String>> {
     if let Some(left) = dnsmasq()? {
         left.end(cx, Signal::TERM)?;
     }
-    // Nobody was on the bridge before us: whom an address was lent to is of no use to anybody.
-    ours::remove(&farm.leases())?;
-    ours::remove(stamp(farm).path()).map(|()| None)
+    remove_traces(farm).map(|()| None)
+}
+
+/// What is left of a bridge that was started here: whom addresses were lent to, and what its dnsmasq had read.
+fn traces(farm: &Farm) -> [PathBuf; 2] {
+    [farm.leases(), stamp(farm).path().to_owned()]
+}
+
+/// Nobody was on the bridge before us: whom an address was lent to is of no use to anybody.
+fn remove_traces(farm: &Farm) -> Result<()> {
+    traces(farm).iter().try_for_each(|path| ours::remove(path))
 }
 
 /// An interface that is on the bridge.
@@ -171,7 +184,7 @@ fn check_offload(cx: &Cx, bridge: &str) -> Result<Check> {
     Ok(Check::needed(format!("transmit checksum offload is on at {bridge}")))
 }
 
-fn path(name: &str) -> std::path::PathBuf {
+fn path(name: &str) -> PathBuf {
     program::find(name).unwrap_or_else(|| name.into())
 }
 
@@ -190,9 +203,9 @@ fn await_dnsmasq(cx: &Cx) -> Result<Process> {
 }
 
 fn restart(cx: &Cx) -> Result<()> {
-    let starter = Starter::of("lxc-net");
+    let starter = Starter::of(SERVICE);
     let result = match &starter {
-        Starter::Systemd => cx.run(&Cmd::new("systemctl").args(["restart", "lxc-net"])),
+        Starter::Systemd => cx.run(&Cmd::new("systemctl").args(["restart", SERVICE])),
         Starter::Script(script) => restart_with(cx, script),
         Starter::Nothing => restart_with(cx, Path::new(PROGRAM)),
     };
@@ -212,7 +225,7 @@ fn restart_with(cx: &Cx, program: &Path) -> Result<()> {
     if let Some(left) = dnsmasq()? {
         left.end(cx, Signal::KILL)?;
     }
-    cx.run(&service::lasting(program).arg("start"))
+    cx.run(&service::lasting(SERVICE, program).arg("start"))
 }
 
 /// Where it is noted what the running dnsmasq has read; gone when the machine restarts, like the bridge.

@@ -53,7 +53,7 @@ use crate::resource::{PACKAGES, STORAGE};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
 use btrfs::On;
-use drover_engine::{Check, Cmd, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,6 +153,10 @@ impl FarmStep<Farm> for Storage {
 
     fn provides(&self, at: &Farm) -> Vec<Resource> {
         vec![Resource::new(STORAGE, at.storage.display().to_string())]
+    }
+
+    fn claims(&self, _at: &Farm) -> Vec<Claim> {
+        vec![Mount::lock()]
     }
 
     fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {

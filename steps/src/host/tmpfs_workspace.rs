@@ -28,11 +28,11 @@ use super::fstab::{Mount, ensure_plain};
 use super::memory;
 use crate::farm::Farm;
 use crate::ours;
-use crate::resource::{ACCOUNT, HOME};
+use crate::resource::{ACCOUNT, HOME, STORAGE};
 use crate::size::Size;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, statvfs};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -102,7 +102,14 @@ impl FarmStep<Farm> for TmpfsWorkspace {
     }
 
     fn needs(&self, at: &Farm) -> Vec<Need> {
-        [ACCOUNT, HOME].map(|kind| Need::IfAny(Resource::new(kind, &at.account.user))).into()
+        let account = [ACCOUNT, HOME].map(|kind| Need::IfAny(Resource::new(kind, &at.account.user)));
+        // Its line in the table of mounts comes first, whichever is quicker.
+        let storage = Need::IfAny(Resource::new(STORAGE, at.storage.display().to_string()));
+        account.into_iter().chain([storage]).collect()
+    }
+
+    fn claims(&self, _at: &Farm) -> Vec<Claim> {
+        vec![Mount::lock()]
     }
 
     fn provides(&self, at: &Farm) -> Vec<Resource> {

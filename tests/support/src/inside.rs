@@ -77,10 +77,10 @@ fn init(encoded: &str) -> Result<()> {
     // The proc that is still mounted is this machine's: it says who we are there.
     let pid = fs::read_link("/proc/self")?;
     make(&layout)?;
-    println!("{}", pid.display());
-    std::io::stdout().flush()?;
     let ended = Signals::new([SIGCHLD])?;
     std::thread::spawn(|| reap(ended));
+    println!("{}", pid.display());
+    std::io::stdout().flush()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use maker::Maker;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the mirror has, beside all dependencies.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +101,10 @@ impl Mirror {
         fs::create_dir_all(host.path(CONTROL))?;
         // It ends with the host, and must not end before.
         let mut server = host.command(&["setsid", "/run/bin/throwaway", inside::SERVE, TREE, CONTROL]);
-        server.stdin(std::process::Stdio::null()).spawn().context("the mirror cannot be started")?;
-        for _ in 0..100 {
+        let mut server =
+            server.stdin(std::process::Stdio::null()).spawn().context("the mirror cannot be started")?;
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until && server.try_wait()?.is_none() {
             if host.path(CONTROL).join(server::READY).exists() {
                 return Ok(());
             }
