@@ -1,6 +1,6 @@
 //! `drover logs`: what a step's last attempt wrote, also while it writes.
 
-use super::existing_state_dir;
+use super::past;
 use crate::args::Logs;
 use crate::exit::Exit;
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Shows the log of a node's last attempt.
 pub(crate) fn logs(state: Option<&Path>, options: &Logs) -> Result<Exit> {
-    let Some(state) = existing_state_dir(state)? else { bail!("nothing was run yet") };
+    let (state, _) = past(state, None)?;
     let mut attempt = Attempt::find(&state, &options.node)?;
     let file = attempt.open(&state, options.follow)?;
     let Some(mut file) = file else {

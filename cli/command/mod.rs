@@ -14,9 +14,9 @@ mod steps;
 
 use crate::args::{Args, Command, Target};
 use crate::exit::Exit;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use drover_engine::{Edge, Graph, Selection};
-use drover_state::{Journal, NodeId, StateDir};
+use drover_state::{Journal, NodeId, RunId, StateDir};
 use drover_steps::plan::{Diagnostic, Loaded, Settings};
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -140,6 +140,23 @@ fn existing_state_dir(given: Option<&Path>) -> Result<Option<StateDir>> {
         Some(path) => StateDir::existing(path),
         None => StateDir::existing(&StateDir::default_path()?),
     }
+}
+
+/// The state directory of runs that there were, and the one that is meant: the last, unless somebody says otherwise.
+fn past(given: Option<&Path>, run: Option<u32>) -> Result<(StateDir, RunId)> {
+    let nothing = || {
+        let others = match rustix::process::geteuid().is_root() || given.is_some() {
+            true => "",
+            false => " by you; what root has run, `sudo drover` shows",
+        };
+        anyhow!("nothing was run yet{others}")
+    };
+    let state = existing_state_dir(given)?.ok_or_else(nothing)?;
+    let run = match run {
+        Some(number) => RunId(number),
+        None => *state.runs()?.last().ok_or_else(nothing)?,
+    };
+    Ok((state, run))
 }
 
 /// Puts the journal away. That this fails is no failure of what was done with it.

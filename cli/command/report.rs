@@ -1,12 +1,12 @@
 //! `drover report`: what came of a run, and what took how long.
 
-use super::{existing_state_dir, print, print_json, table};
+use super::{past, print, print_json, table};
 use crate::args::Report as Options;
 use crate::display::{elapsed, junit, summary};
 use crate::exit::Exit;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use drover_engine::{Remark, Report};
-use drover_state::{Event, EventKind, EventReader, NodeId, Outcome, RunId};
+use drover_state::{Event, EventKind, EventReader, NodeId, Outcome};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,11 +14,7 @@ use std::time::Duration;
 
 /// Shows what came of a run.
 pub(crate) fn report(state: Option<&Path>, options: &Options) -> Result<Exit> {
-    let state = existing_state_dir(state)?.context("nothing was run yet")?;
-    let run = match options.run {
-        Some(number) => RunId(number),
-        None => state.runs()?.last().copied().context("nothing was run yet")?,
-    };
+    let (state, run) = past(state, options.run)?;
     let events = EventReader::new(&state, run).read()?;
     ensure!(!events.is_empty(), "there is no run {run}; `drover status` shows the last one");
     let is_on = drover_state::holder(&state)?.is_some_and(|holder| holder.run == Some(run));

@@ -1,11 +1,11 @@
 //! `drover status`: how far a run is, or how it ended. Reads the events that the run writes, never its journal, so it
 //! works while a run is on.
 
-use super::{existing_state_dir, print, print_json, table};
+use super::{past, print, print_json, table};
 use crate::args::Status as Options;
 use crate::display::{elapsed, failure};
 use crate::exit::Exit;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use drover_state::{Event, EventKind, EventReader, Holder, NodeId, Outcome, RunId, StateDir};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -18,11 +18,7 @@ const WIDTH: usize = 80;
 
 /// Shows a run.
 pub(crate) fn status(state: Option<&Path>, options: &Options) -> Result<Exit> {
-    let Some(state) = existing_state_dir(state)? else { bail!("nothing was run yet") };
-    let run = match options.run {
-        Some(number) => RunId(number),
-        None => state.runs()?.last().copied().context("nothing was run yet")?,
-    };
+    let (state, run) = past(state, options.run)?;
     let view = View::read(&state, run)?;
     if options.json {
         print_json(&view)?;

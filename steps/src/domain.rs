@@ -11,6 +11,7 @@ use crate::container::Container;
 use crate::program;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Check, Claim, Cmd, Cx};
+use std::collections::BTreeSet;
 use std::io::Write;
 use xmltree::{Element, EmitterConfig, XMLNode};
 
@@ -118,6 +119,44 @@ pub fn state(cx: &Cx, name: &str) -> Result<Lookup<String>> {
     })
 }
 
+/// What a domain that runs has, or lacks, because its definition has changed since it was started; `None` if it runs as it is
+/// defined.
+///
+/// # Errors
+/// When virsh cannot be run, or what it prints is no XML.
+pub fn outdated(cx: &Cx, name: &str) -> Result<Option<String>> {
+    let (Lookup::Found(live), Lookup::Found(defined)) = (ask(cx, &["dumpxml", name])?, find(cx, name)?)
+    else {
+        return Ok(None);
+    };
+    let (has, should) = (traits(&parse(&live)?), traits(&defined));
+    let list = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
+        one.difference(other).map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    Ok(match (list(&should, &has), list(&has, &should)) {
+        (lacks, more) if lacks.is_empty() && more.is_empty() => None,
+        (lacks, more) if more.is_empty() => Some(format!("without {lacks}")),
+        (lacks, more) if lacks.is_empty() => Some(format!("with {more}")),
+        (lacks, more) => Some(format!("with {more} instead of {lacks}")),
+    })
+}
+
+/// What the steps of a plan can change in a definition, in words. A definition in use has more in it than was written.
+fn traits(definition: &Element) -> BTreeSet<String> {
+    let number = |name: &str| definition.get_child(name).and_then(Element::get_text).unwrap_or_default();
+    let all = |name: &'static str, of: [(&'static str, &'static str); 2]| {
+        devices(definition, name).map(move |device| {
+            let [first, second] = of.map(|(child, key)| attribute(device, child, key).unwrap_or("none"));
+            format!("{name} {first} at {second}")
+        })
+    };
+    let mut traits: BTreeSet<_> = all("filesystem", [("source", "dir"), ("target", "dir")]).collect();
+    traits.extend(all("interface", [("mac", "address"), ("source", "bridge")]));
+    traits.insert(format!("{} KiB of memory", number("memory").trim()));
+    traits.insert(format!("{} processors", number("vcpu").trim()));
+    traits
+}
+
 /// What virsh answers to `question`, or why it cannot.
 fn ask(cx: &Cx, question: &[&str]) -> Result<Lookup<String>> {
     if program::find("virsh").is_none() {
@@ -163,7 +202,7 @@ pub fn apply_edit(cx: &Cx, at: &Container, validation: Validation, edit: Edit<'_
     }
     define_ours(cx, &at.name, before, &definition, validation)?;
     if matches!(state(cx, &at.name)?, Lookup::Found(state) if state == "running") {
-        cx.note(&format!("`{}` runs, and will see this when it is started the next time", at.name));
+        cx.remark(&format!("`{}` runs, and has this when it is started the next time", at.name));
     }
     Ok(())
 }
@@ -281,6 +320,24 @@ pub fn devices<'a>(definition: &'a Element, name: &'a str) -> impl Iterator<Item
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_definition_in_use_has_beyond_what_was_written_is_no_difference() {
+        let written = "<domain><memory unit='KiB'>1048576</memory><vcpu placement='static'>1</vcpu><devices>\
+            <filesystem type='mount' accessmode='passthrough'><source dir='/r'/><target dir='/'/></filesystem>\
+            <interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/></interface>\
+            <console type='pty'><target type='lxc' port='0'/></console></devices></domain>";
+        let live = written.replace("<domain>", "<domain type='lxc' id='17'>").replace(
+            "<source bridge='br0'/>",
+            "<source bridge='br0'/><target dev='vnet3'/><guest dev='eth0'/>",
+        );
+        let of = |text: &str| traits(&parse(text).expect("XML"));
+        assert_eq!(of(&live), of(written));
+        assert!(of(written).contains("filesystem /r at /"), "{:?}", of(written));
+        for (one, other) in [("1048576", "65536"), (">1<", ">2<"), ("00:01", "00:02"), ("'/r'", "'/q'")] {
+            assert_ne!(of(&live.replace(one, other)), of(written), "{one}");
+        }
+    }
 
     #[test]
     fn what_an_edit_is_not_about_stays_as_it_is() {

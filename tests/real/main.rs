@@ -24,6 +24,7 @@ mod outside;
 mod pair;
 mod releases;
 mod rpm;
+mod running;
 mod same;
 mod shepherding;
 mod signatures;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         snapshots::TESTS,
         nut_farm::TESTS,
         rpm::TESTS,
+        running::TESTS,
         faults::TESTS,
         killed::TESTS,
         undoing::TESTS,

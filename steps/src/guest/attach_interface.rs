@@ -10,7 +10,7 @@
 //! **Changes** the domain's definition: one `<interface>` of type `bridge`. What it gets by default is libvirt's to say;
 //! the step `UniqueMac` sees to its hardware address. It is there when the domain starts the next time.
 //!
-//! **To take it back**: `virsh -c lxc:///system detach-interface NAME bridge --config`.
+//! **To take it back**: `drover destroy`, or `virsh -c lxc:///system detach-interface NAME bridge --config`.
 
 use crate::container::Container;
 use crate::domain::{self, Validation};

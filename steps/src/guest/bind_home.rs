@@ -14,7 +14,7 @@
 //! **Changes** the domain's definition: one `<filesystem>` whose target is the account's home, once. It is seen when the
 //! domain starts the next time.
 //!
-//! **To take it back**, remove the `<filesystem>` with `virsh -c lxc:///system edit NAME`.
+//! **To take it back**: `drover destroy`, or remove the `<filesystem>` with `virsh -c lxc:///system edit NAME`.
 
 use crate::container::Container;
 use crate::domain::{self, Validation};

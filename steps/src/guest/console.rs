@@ -9,7 +9,7 @@
 //! **Changes** the domain's definition: one `<console>` of LXC's kind, so that `virsh console NAME` shows what the
 //! system says while it starts. It is there when the domain starts the next time.
 //!
-//! **To take it back**, remove the `<console>` with `virsh -c lxc:///system edit NAME`.
+//! **To take it back**: `drover destroy`, or remove the `<console>` with `virsh -c lxc:///system edit NAME`.
 
 use crate::container::Container;
 use crate::domain::{self, Validation};

@@ -10,7 +10,7 @@
 //! **Changes** `/etc/issue` and `/etc/issue.net` in the container: the document's line at the end of each, unless `eth0`
 //! stands in it already. A file that is a link is an error: what it names may belong to somebody else.
 //!
-//! **To take it back**, remove the line.
+//! **To take it back**: `drover destroy`, or remove the line.
 
 use crate::container::Container;
 use crate::ours;

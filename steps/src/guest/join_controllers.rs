@@ -13,8 +13,8 @@
 //! **Changes** `/etc/systemd/system.conf` in the container: `JoinControllers=` at its end, in the section `[Manager]`,
 //! once, unless its last word on that is the empty list already. A file that is a link is an error.
 //!
-//! Only releases whose systemd knows version 1 of cgroups alone need it: Debian 8, CentOS 7. The plan's other steps ask
-//! for it where it is needed.
+//! Where it is needed (Debian 8, CentOS 7: their systemd knows version 1 of cgroups alone), the plan's other steps ask for it.
+//! `drover doctor` names it for every container whose systemd is older than 233 on a host that has version 2 alone.
 //!
 //! **To take it back** `drover destroy`, or remove the line.
 

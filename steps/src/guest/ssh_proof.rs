@@ -17,12 +17,17 @@ pub(crate) enum Answer {
     Proved,
     /// It does not answer, for this reason, and may yet.
     NotYet(String),
+    /// It answers, but does not take what it is to take: its sshd may not have read how it is configured by now.
+    Deaf(String),
     /// It answers, and not as it should; it will not mend itself.
     Wrong(String),
 }
 
 /// A variable that must arrive.
 const VARIABLE: &str = "DROVER_PROOF";
+
+/// That it does, among what is proved.
+const VARIABLE_ARRIVES: &str = "environment variable";
 
 /// What an attempt has to know about the container.
 struct Target<'a> {
@@ -105,11 +110,14 @@ impl Target<'_> {
         let server = connection.split(' ').nth(2).unwrap_or_default();
         let expected = [
             ("machine", machine, self.at.base.arch.uname()),
-            ("environment variable", variable, token),
+            (VARIABLE_ARRIVES, variable, token),
             ("address", server, &self.address.to_string()),
         ];
         match expected.iter().find(|(_, is, should)| is != should) {
             None => Answer::Proved,
+            Some(&(VARIABLE_ARRIVES, "", _)) => {
+                Answer::Deaf(format!("no environment variable arrives in `{}`", self.at.name))
+            }
             Some((what, is, should)) => {
                 Answer::Wrong(format!("the {what} in `{}` is `{is}`, not `{should}`", self.at.name))
             }

@@ -10,7 +10,7 @@
 //! **Changes** `/etc/ssh/sshd_config` in the container: the document's three lines, at the end, or before the first
 //! `Match`, behind which they would count for some only. A line that is commented out does not count as there.
 //!
-//! **To take it back**, remove the lines.
+//! **To take it back**: `drover destroy`, or remove the lines.
 
 use crate::container::Container;
 use crate::ours;

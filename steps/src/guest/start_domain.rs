@@ -4,11 +4,14 @@
 //! The document: `virsh start NAME`.
 //!
 //! ```ron
-//! StartDomain
+//! StartDomain(outdated: Restart)
 //! ```
+//! - `outdated` is what becomes of a domain that runs with less memory, fewer file systems or another interface than its
+//!   definition has by now: `Leave` (when it is not said) or `Restart`, which shuts it down, after a minute by force, and
+//!   starts it again. What was being built in it is lost.
+//!
 //! It starts after every edit of the domain and of the root file system that the plan has, when the bridge serves
-//! addresses. A domain that runs is left alone, also when its definition has changed since it was started; one that is
-//! paused goes on. When libvirt cannot start it, the end of `/var/log/libvirt/lxc/NAME.log` is shown, and the log kept.
+//! addresses. A domain that runs is left alone otherwise; one that is paused goes on. When libvirt cannot start it, the end of `/var/log/libvirt/lxc/NAME.log` is shown, and the log kept.
 //!
 //! **To take it back**: `drover destroy`; or `virsh -c lxc:///system shutdown NAME`, or `destroy` if it does not listen.
 
@@ -22,7 +25,7 @@ use drover_engine::{Check, Claim, CommandError, Cx, Need, Resource, Undo};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a domain that cannot run needs to fall over.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -33,7 +36,24 @@ const WORDS: usize = 8;
 /// See the manual above.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StartDomain {}
+pub struct StartDomain {
+    /// What becomes of a domain that runs with an older definition.
+    #[serde(default)]
+    pub outdated: Outdated,
+}
+
+/// What becomes of a domain that runs with an older definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Outdated {
+    /// It goes on with that.
+    #[default]
+    Leave,
+    /// It is started again.
+    Restart,
+}
+
+/// How long a domain may take to shut down before it is made to.
+const SHUTDOWN: Duration = Duration::from_secs(60);
 
 fn log(at: &Container) -> PathBuf {
     format!("/var/log/libvirt/lxc/{}.log", at.name).into()
@@ -58,6 +78,31 @@ fn failed(cx: &Cx, at: &Container, mut error: CommandError) -> Result<Error> {
     let mut tail = last_words(cx, at)?;
     tail.append(&mut error.tail);
     Ok(Error::new(CommandError { tail, ..error }).context(format!("libvirt cannot start `{}`", at.name)))
+}
+
+impl StartDomain {
+    /// How the domain that runs differs from its definition, if that matters.
+    fn outdated(&self, cx: &Cx, at: &Container) -> Result<Option<String>> {
+        match self.outdated {
+            Outdated::Leave => Ok(None),
+            Outdated::Restart => domain::outdated(cx, &at.name),
+        }
+    }
+}
+
+/// Ends what runs in the container, as its init does it; if that takes too long, by force.
+fn shut_down(cx: &Cx, at: &Container) -> Result<()> {
+    // One whose init does not listen is ended all the same.
+    let asked = cx.probe(&domain::virsh().args(["shutdown", &at.name]))?;
+    let until = Instant::now() + if asked.status.success() { SHUTDOWN } else { Duration::ZERO };
+    while Instant::now() < until {
+        if domain::state(cx, &at.name)?.required()? == "shut off" {
+            return Ok(());
+        }
+        cx.sleep(SETTLE)?;
+    }
+    cx.note(&format!("`{}` does not shut down: it is ended by force", at.name));
+    cx.run(&domain::virsh().args(["destroy", &at.name]))
 }
 
 impl FarmStep<Container> for StartDomain {
@@ -113,7 +158,10 @@ impl FarmStep<Container> for StartDomain {
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
         Ok(match domain::state(cx, &at.name)? {
-            Lookup::Found(state) if state == "running" => Check::Satisfied,
+            Lookup::Found(state) if state == "running" => match self.outdated(cx, at)? {
+                None => Check::Satisfied,
+                Some(how) => Check::needed(format!("the domain `{}` runs {how}", at.name)),
+            },
             Lookup::Found(state) => Check::needed(format!("the domain `{}` is {state}", at.name)),
             Lookup::Missing(reason) => Check::needed(reason),
         })
@@ -121,7 +169,11 @@ impl FarmStep<Container> for StartDomain {
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let verb = match domain::state(cx, &at.name)?.required()?.as_str() {
-            "running" => return Ok(()),
+            "running" if self.outdated(cx, at)?.is_none() => return Ok(()),
+            "running" => {
+                shut_down(cx, at)?;
+                "start"
+            }
             "paused" => "resume",
             _ => "start",
         };

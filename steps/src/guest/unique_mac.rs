@@ -12,7 +12,7 @@
 //!
 //! **Changes** the `<mac>` in the domain's definition. It is seen when the domain starts the next time.
 //!
-//! **To take it back**, there is nothing: a domain has to have an address.
+//! **To take it back**: `drover destroy`, which gives a domain that was there before the address that it had.
 
 use crate::container::Container;
 use crate::domain::{self, Validation};

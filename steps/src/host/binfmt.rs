@@ -13,7 +13,7 @@
 //! host's processor runs by itself are proved the same way. One that fails does not keep the others back.
 //!
 //! Where flag C is missing, programs with the setuid bit, `sudo` among them, do not become root under the
-//! emulator: a note says so.
+//! emulator: a note in the log says so when the architecture is enabled.
 //!
 //! **Changes** `/proc/sys/fs/binfmt_misc`: mounted if it is not, and the entries `qemu-*` of these architectures. The kernel
 //! forgets them when the machine restarts; the distribution's `binfmt-support` brings them back where it is started at boot.
