@@ -10,6 +10,9 @@ use std::collections::HashMap;
 /// Where dpkg keeps it.
 pub const STATUS: &str = "/var/lib/dpkg/status";
 
+/// Where it notes, one file after the other, what has become of a package since that was written (dpkg's lib/dpkg/dbmodify.c).
+const UPDATES: &str = "/var/lib/dpkg/updates";
+
 /// The packages that a dpkg knows.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
@@ -36,12 +39,20 @@ pub struct Package {
 }
 
 impl Status {
-    /// The status in a root file system; without packages if it has none.
+    /// The status in a root file system; without packages if it has none. What a dpkg that was killed has noted beside it
+    /// counts more: it puts its notes into the file at its end only.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn of(rootfs: &Rootfs) -> Result<Self> {
-        Ok(Self::parse(&rootfs.read(STATUS)?.unwrap_or_default()))
+        let mut status = Self::parse(&rootfs.read(STATUS)?.unwrap_or_default());
+        let mut notes = rootfs.list(UPDATES)?.unwrap_or_default();
+        notes.retain(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        for note in notes {
+            let text = rootfs.read(&format!("{UPDATES}/{note}"))?.unwrap_or_default();
+            status.packages.extend(Self::parse(&text).packages);
+        }
+        Ok(status)
     }
 
     /// The status in `text`.
@@ -115,6 +126,27 @@ fn new_conffiles(field: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_dpkg_has_noted_counts_more() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let directory = root.path().join("var/lib/dpkg");
+        std::fs::create_dir_all(directory.join("updates"))?;
+        std::fs::write(
+            directory.join("status"),
+            "Package: a\nStatus: install ok unpacked\nConffiles:\n /etc/a newconffile\n\n\
+             Package: b\nStatus: install ok unpacked\n",
+        )?;
+        for (note, state) in [("0000", "half-configured"), ("0001", "installed"), ("tmp.i", "unpacked")] {
+            let text = format!("Package: a\nStatus: install ok {state}\nVersion: 2\n");
+            std::fs::write(directory.join("updates").join(note), text)?;
+        }
+        let status = Status::of(&Rootfs::open(root.path())?)?;
+        assert!(status.is_installed("a"), "{status:?}");
+        assert_eq!(status.package("a").map(|package| package.new_conffiles.len()), Some(0));
+        assert_eq!(status.package("b").map(|package| package.state.as_str()), Some("unpacked"));
+        Ok(())
+    }
 
     #[test]
     fn states_are_told_apart() {

@@ -63,7 +63,7 @@ impl FarmStep<Container> for FetchPackages {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
         };
         let text = rootfs.read(STATUS)?.unwrap_or_default();
-        let status = Status::parse(&text);
+        let status = Status::of(&rootfs)?;
         let order = read_order(cx, at)?;
         let lacking = order.as_ref().map_or(&[][..], |order| &order.lacking);
         if GuestPackages::missing(&self.wanted, &status, lacking).is_empty() {
@@ -88,7 +88,8 @@ impl FarmStep<Container> for FetchPackages {
         let mut archives = vec![mirror.main];
         archives.extend(mirror.security);
         let mut apt = self.apt(cx, at, &status, &archives)?;
-        let known = read_order(cx, at)?.filter(|_| Status::parse(&status).unfinished().is_some());
+        let is_begun = Status::of(&rootfs)?.unfinished().is_some();
+        let known = read_order(cx, at)?.filter(|_| is_begun);
         if let Some(order) = known {
             return apt.download(cx, &order.debs());
         }
