@@ -34,6 +34,8 @@ fn told(site: &Site) -> Result<()> {
     let changed = with(&host, &[memory])?;
     ensure!(changed.contains("has this when it is started the next time"), "{changed}");
     ensure!(asked(&host, name, "stat -c %Y /proc/1")? == before, "it was started again");
+    let seen = drover(&host, &["doctor", PAIR])?.stdout;
+    ensure!(seen.contains("runs with 1048576 KiB of memory instead of 2097152"), "{seen}");
     let restarted = with(&host, &[memory, "each.StartDomain.outdated=Restart"])?;
     ensure!(restarted.contains("runs with 1048576 KiB of memory instead of 2097152"), "{restarted}");
     ensure!(asked(&host, name, "stat -c %Y /proc/1")? != before, "it was not started again");

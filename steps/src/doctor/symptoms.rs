@@ -1,8 +1,10 @@
-//! The document's troubles, recognised by their symptoms: a line of a log, a version in a file, a mount.
+//! The document's troubles, recognised by their symptoms: a line of a log, a version in a file, a mount; and containers that
+//! run otherwise than they are defined.
 //!
 //! Each names the step that mends it. It does not look whether the plan has that step already and waits to be run.
 
 use super::{Finding, Patient};
+use crate::domain;
 use crate::dpkg::Status;
 use crate::host::cgroups;
 use crate::tail::tail;
@@ -26,7 +28,7 @@ const UPGRADE: &str = "or upgrade systemd in the container, from backports or wh
 /// Below how many seconds between transaction groups the document sees needless writing.
 const TXG_TIMEOUT: u64 = 30;
 
-pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
+pub(super) fn look(cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
     let has_version_1_only = !cgroups::is_pure()? && !cgroups::is_hybrid()?;
     for container in patient.containers {
@@ -36,6 +38,7 @@ pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
             Some(rootfs) if said.is_none() => found.extend(old_systemd(name, &rootfs, has_version_1_only)?),
             _ => found.extend(said),
         }
+        found.extend(outdated(cx, name)?);
     }
     let mounts = fs::read_to_string("/proc/self/mounts").context("what is mounted?")?;
     let places = [patient.farm.containers(), patient.farm.account.home.clone()];
@@ -70,6 +73,18 @@ fn complaint(name: &str, logs: &[PathBuf]) -> Result<Option<Finding>> {
         }
     }
     Ok(None)
+}
+
+/// A domain that was started before its definition was changed.
+fn outdated(cx: &Cx, name: &str) -> Result<Option<Finding>> {
+    let Some(how) = domain::outdated(cx, name)? else { return Ok(None) };
+    Ok(Some(Finding::amber(
+        format!("container {name}"),
+        format!("runs {how}"),
+        format!(
+            "`virsh -c lxc:///system shutdown {name}`, and run the plan; with `StartDomain(outdated: Restart)` a run does both"
+        ),
+    )))
 }
 
 /// The first trouble, before it comes: by the version of systemd in the container.
