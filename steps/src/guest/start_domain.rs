@@ -4,14 +4,16 @@
 //! The document: `virsh start NAME`.
 //!
 //! ```ron
+//! StartDomain
 //! StartDomain(outdated: Restart)
 //! ```
-//! - `outdated` is what becomes of a domain that runs with less memory, fewer file systems or another interface than its
-//!   definition has by now: `Leave` (when it is not said) or `Restart`, which shuts it down, after a minute by force, and
+//! - `outdated` is what becomes of a domain that runs with other memory, processors, file systems or interfaces than its
+//!   definition has by now: `Leave`, unless it is said, or `Restart`, which shuts it down, after a minute by force, and
 //!   starts it again. What was being built in it is lost.
 //!
 //! It starts after every edit of the domain and of the root file system that the plan has, when the bridge serves
-//! addresses. A domain that runs is left alone otherwise; one that is paused goes on. When libvirt cannot start it, the end of `/var/log/libvirt/lxc/NAME.log` is shown, and the log kept.
+//! addresses. A domain that runs is left alone otherwise; one that is paused goes on. When libvirt cannot start it, the end of
+//! `/var/log/libvirt/lxc/NAME.log` is shown, and the log kept.
 //!
 //! **To take it back**: `drover destroy`; or `virsh -c lxc:///system shutdown NAME`, or `destroy` if it does not listen.
 
