@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Show what a run would change, and why; changes nothing
     Plan(Plan),
-    /// Run the last plan again, with the options it was run with
+    /// Run the last plan again, with the options it was run with unless others are given
     Resume(Pace),
     /// Show how far the last run is, or how it ended
     Status(Status),
@@ -130,9 +130,6 @@ pub(crate) struct Status {
     /// JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
-    /// JUnit's XML on standard output, as Jenkins reads it: a suite for each container, a test for each step
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) junit: bool,
 }
 
 #[derive(Debug, Group)]

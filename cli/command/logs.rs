@@ -73,7 +73,9 @@ impl Attempt {
         match meant.pop_first() {
             Some((_, only)) if meant.is_empty() => Ok(only),
             first => {
-                Err(unknown(name, first.map(|(node, _)| node).into_iter().chain(meant.into_keys()), known))
+                let meant: Vec<_> =
+                    first.map(|(node, _)| node).into_iter().chain(meant.into_keys()).collect();
+                Err(unknown(name, &pattern, &meant, known))
             }
         }
     }
@@ -124,20 +126,20 @@ impl Attempt {
 }
 
 /// Why no attempt is meant by this name: several nodes are, or none that was started.
-fn unknown(name: &str, meant: impl Iterator<Item = NodeId>, mut known: Vec<NodeId>) -> anyhow::Error {
+fn unknown(name: &str, pattern: &Pattern, meant: &[NodeId], mut known: Vec<NodeId>) -> anyhow::Error {
     let list = |nodes: &[NodeId]| nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
-    let meant: Vec<_> = meant.collect();
     if !meant.is_empty() {
-        return anyhow!("`{name}` may be each of these, name one: {}", list(&meant));
+        return anyhow!("`{name}` may be each of these, name one: {}", list(meant));
     }
-    known.retain(|node| node.as_str().contains(name));
     known.sort_unstable();
     known.dedup();
+    let matching: Vec<_> = known.iter().filter(|node| pattern.matches(node)).cloned().collect();
+    if !matching.is_empty() {
+        return anyhow!("never started, since it was done already or not reached: {}", list(&matching));
+    }
+    known.retain(|node| node.as_str().contains(name));
     match known.as_slice() {
         [] => anyhow!("no node is called `{name}`; `drover status` lists them"),
-        [only] if only.as_str() == name => {
-            anyhow!("{name} was never started: it was done already, or not reached")
-        }
         several => anyhow!("no node is called `{name}`; did you mean {}?", list(several)),
     }
 }

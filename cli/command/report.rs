@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use drover_engine::{Remark, Report};
 use drover_state::{Event, EventKind, EventReader, NodeId, Outcome};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -71,7 +71,8 @@ impl Whole {
             _ => None,
         });
         let took = self.nodes.iter().map(|node| (&node.id, Duration::from_millis(node.millis))).collect();
-        junit(&self.report, selected.unwrap_or_default(), &took, self.running)
+        let cut_short = if self.running { BTreeSet::new() } else { self.report.open.clone() };
+        junit(&self.report, selected.unwrap_or_default(), &took, &cut_short)
     }
 
     fn text(&self) -> String {

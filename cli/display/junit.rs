@@ -1,30 +1,37 @@
 //! A run as JUnit's XML, which Jenkins and its like show: a suite for each place, a test case for each of its steps.
 //!
 //! What was done, or was done already, has passed; what failed, or was cut short by a kill, has failed; what was not tried
-//! is skipped. It does not know whether the run is over: what has not ended yet is skipped as well.
+//! is skipped, as is what has not ended yet.
 
 use super::failure;
 use anyhow::{Context, Result};
 use drover_engine::Report as Run;
 use drover_state::NodeId;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-/// The run's nodes, each with how long it took if it has ended.
+/// The run's nodes, each with how long it took if it has ended; `cut_short` are those that a kill found in the middle.
 pub(crate) fn junit(
     run: &Run,
     nodes: &[NodeId],
     took: &HashMap<&NodeId, Duration>,
-    is_on: bool,
+    cut_short: &BTreeSet<NodeId>,
 ) -> Result<String> {
     let mut suites: BTreeMap<&str, Vec<TestCase>> = BTreeMap::new();
     for node in nodes {
-        let mut case = TestCase::new(node.step(), status(run, node, took.contains_key(node), is_on));
-        case.set_classname(format!("{}.{}", run.plan, node.place()));
-        if let Some(took) = took.get(node) {
-            case.set_time(*took);
+        let mut case = match took.get(node) {
+            Some(took) => {
+                let mut case = TestCase::new(node.step(), TestCaseStatus::success());
+                case.set_time(*took);
+                case
+            }
+            None => TestCase::new(node.step(), skipped("not begun, or not at its end yet".to_owned())),
+        };
+        if let Some(status) = unhappy(run, node, cut_short) {
+            case.status = status;
         }
+        case.set_classname(format!("{}.{}", run.plan, node.place()));
         let remarks: Vec<_> = run.remarks.iter().filter(|remark| remark.node == *node).collect();
         if !remarks.is_empty() {
             case.set_system_out(
@@ -42,7 +49,8 @@ pub(crate) fn junit(
     report.to_string().context("the report cannot be written as XML")
 }
 
-fn status(run: &Run, node: &NodeId, has_ended: bool, is_on: bool) -> TestCaseStatus {
+/// What has become of a node that was not done.
+fn unhappy(run: &Run, node: &NodeId, cut_short: &BTreeSet<NodeId>) -> Option<TestCaseStatus> {
     if let Some(failed) = run.failed.iter().find(|failed| failed.node == *node) {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         status.set_message(&failed.failure.message);
@@ -50,25 +58,24 @@ fn status(run: &Run, node: &NodeId, has_ended: bool, is_on: bool) -> TestCaseSta
             status.set_type(&remedy.class);
         }
         status.set_description(failure(node, &failed.failure));
-        return status;
+        return Some(status);
     }
-    if !is_on && run.open.contains(node) {
+    if cut_short.contains(node) {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
         status.set_message("the run was killed in the middle of it; the next one goes on with it");
-        return status;
+        return Some(status);
     }
-    let skipped = |why: String| {
-        let mut status = TestCaseStatus::skipped();
-        status.set_message(why);
-        status
-    };
     if let Some(blocked) = run.blocked.iter().find(|blocked| blocked.node == *node) {
-        return skipped(format!("not tried, because {} failed", blocked.by));
+        return Some(skipped(format!("not tried, because {} failed", blocked.by)));
     }
-    if run.interrupted.contains(node) {
-        return skipped("interrupted; the next run goes on with it".to_owned());
-    }
-    if has_ended { TestCaseStatus::success() } else { skipped("not begun, or not at its end yet".to_owned()) }
+    let is_interrupted = run.interrupted.contains(node);
+    is_interrupted.then(|| skipped("interrupted; the next run goes on with it".to_owned()))
+}
+
+fn skipped(why: String) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(why);
+    status
 }
 
 #[cfg(test)]
@@ -98,11 +105,10 @@ mod tests {
             }],
             blocked: vec![Blocked { node: blocked.clone(), by: bad.clone() }],
             remarks: vec![Remark { node: done.clone(), text: "assisted".to_owned() }],
-            open: [cut.clone()].into(),
             ..Run::default()
         };
         let took = [host, done, bad].map(|node| (node, Duration::from_millis(1500))).into();
-        let text = junit(&run, &ids, &took, false).expect("XML");
+        let text = junit(&run, &ids, &took, &[cut.clone()].into()).expect("XML");
         for part in [
             "<testsuites name=\"p\" tests=\"6\" skipped=\"2\" failures=\"1\" errors=\"1\"",
             "<testsuite name=\"arm\" tests=\"5\" skipped=\"2\" errors=\"1\" failures=\"1\"",

@@ -5,7 +5,7 @@
 //! it kills whatever carries the mark. What escapes it all the same, the next run sweeps away, once the guardian of the one
 //! before is done. It does not know steps.
 
-use crate::MARK;
+use crate::{Interrupt, MARK};
 use anyhow::{Context, Result, bail};
 use drover_state::StateDir;
 use rustix::io::Errno;
@@ -68,21 +68,24 @@ pub(crate) fn sweep(family: &str) -> Result<Vec<Leftover>> {
 
 /// The right to guard the runs of a state directory. A guardian holds it for as long as it lives, so that the next run
 /// does not begin beside those that are just being killed.
+///
+/// A run that is interrupted while it waits for it goes without: it starts nothing.
 #[derive(Debug)]
-pub(crate) struct Watch(File);
+pub(crate) struct Watch(Option<File>);
 
 impl Watch {
     /// Takes it, once the guardian of the run before has done its work.
     ///
     /// # Errors
     /// When that takes too long, or the state directory cannot be locked.
-    pub(crate) fn take(state: &StateDir) -> Result<Self> {
+    pub(crate) fn take(state: &StateDir, interrupt: &Interrupt) -> Result<Self> {
         let path = state.path().display();
         let directory = File::open(state.path()).with_context(|| format!("cannot open state `{path}`"))?;
         let until = Instant::now() + RELIEF;
         loop {
             match directory.try_lock() {
-                Ok(()) => return Ok(Self(directory)),
+                Ok(()) => return Ok(Self(Some(directory))),
+                Err(TryLockError::WouldBlock) if interrupt.level() > 0 => return Ok(Self(None)),
                 Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => bail!(
                     "processes of an earlier run are still being killed after {} s; `fuser -v {path}` shows who sees to \
@@ -115,7 +118,7 @@ impl Guardian {
             .env_remove(MARK)
             .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(directory)
+            .stdout(directory.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::null())
             .spawn();
         let process = process.context("cannot start the guardian of the run's processes")?;
@@ -287,11 +290,15 @@ mod tests {
     #[test]
     fn a_sweep_waits_until_the_numbers_of_the_killed_are_free() -> Result<()> {
         let family = format!("slow-{}", std::process::id());
-        let mut child = Command::new("sleep").arg("1000").env(MARK, format!("{family}.1")).spawn()?;
+        let mut child = leave_behind(&format!("{family}.1"))?;
         let number = Path::new("/proc").join(child.id().to_string());
+        let stat = number.join("stat");
         std::thread::scope(|scope| {
             let parent = scope.spawn(|| {
-                std::thread::sleep(REAPED / 3);
+                while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+                    std::thread::sleep(PAUSE);
+                }
+                std::thread::sleep(5 * PAUSE);
                 child.wait()
             });
             sweep(&family)?;

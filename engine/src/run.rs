@@ -103,7 +103,7 @@ pub(crate) fn guarded<T>(
     act: impl FnOnce(Arc<str>, &mut Journal, &mut dyn Observer) -> Result<T>,
 ) -> Result<T> {
     let family = guardian::family(work.state)?;
-    let watch = Watch::take(work.state)?;
+    let watch = Watch::take(work.state, &work.options.interrupt)?;
     if journal.was_killed() {
         observer.swept(&guardian::sweep(&family)?);
     }

@@ -141,17 +141,23 @@ pub fn outdated(cx: &Cx, name: &str) -> Result<Option<String>> {
     })
 }
 
-/// What the steps of a plan can change in a definition, in words. A definition in use has more in it than was written.
+/// What a definition gives to those who live in the domain, in words. One in use has more in it than was written.
 fn traits(definition: &Element) -> BTreeSet<String> {
+    fn of<'a>(device: &'a Element, child: &str, key: &str) -> &'a str {
+        attribute(device, child, key).unwrap_or("none")
+    }
     let number = |name: &str| definition.get_child(name).and_then(Element::get_text).unwrap_or_default();
-    let all = |name: &'static str, of: [(&'static str, &'static str); 2]| {
-        devices(definition, name).map(move |device| {
-            let [first, second] = of.map(|(child, key)| attribute(device, child, key).unwrap_or("none"));
-            format!("{name} {first} at {second}")
+    let mut traits: BTreeSet<_> = devices(definition, "filesystem")
+        .map(|device| {
+            format!("filesystem {} at {}", of(device, "source", "dir"), of(device, "target", "dir"))
         })
-    };
-    let mut traits: BTreeSet<_> = all("filesystem", [("source", "dir"), ("target", "dir")]).collect();
-    traits.extend(all("interface", [("mac", "address"), ("source", "bridge")]));
+        .collect();
+    traits.extend(devices(definition, "interface").map(|device| {
+        // Of another type, libvirt finds out the bridge when it starts the domain.
+        let is_bridge = device.attributes.get("type").is_some_and(|kind| kind == "bridge");
+        let bridge = if is_bridge { of(device, "source", "bridge") } else { "a network" };
+        format!("interface {} at {bridge}", of(device, "mac", "address"))
+    }));
     traits.insert(format!("{} KiB of memory", number("memory").trim()));
     traits.insert(format!("{} processors", number("vcpu").trim()));
     traits
@@ -201,8 +207,16 @@ pub fn apply_edit(cx: &Cx, at: &Container, validation: Validation, edit: Edit<'_
         return Ok(());
     }
     define_ours(cx, &at.name, before, &definition, validation)?;
-    if matches!(state(cx, &at.name)?, Lookup::Found(state) if state == "running") {
-        cx.remark(&format!("`{}` runs, and has this when it is started the next time", at.name));
+    remark_if_running(cx, &at.name)
+}
+
+/// Says of an edited domain that runs when it has what was edited.
+///
+/// # Errors
+/// When virsh cannot be run.
+pub fn remark_if_running(cx: &Cx, name: &str) -> Result<()> {
+    if matches!(state(cx, name)?, Lookup::Found(state) if state == "running") {
+        cx.remark(&format!("`{name}` runs, and has this from its next start on"));
     }
     Ok(())
 }
@@ -326,11 +340,13 @@ mod tests {
         let written = "<domain><memory unit='KiB'>1048576</memory><vcpu placement='static'>1</vcpu><devices>\
             <filesystem type='mount' accessmode='passthrough'><source dir='/r'/><target dir='/'/></filesystem>\
             <interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/></interface>\
+            <interface type='network'><mac address='52:54:00:00:01:09'/><source network='default'/></interface>\
             <console type='pty'><target type='lxc' port='0'/></console></devices></domain>";
         let live = written.replace("<domain>", "<domain type='lxc' id='17'>").replace(
             "<source bridge='br0'/>",
             "<source bridge='br0'/><target dev='vnet3'/><guest dev='eth0'/>",
         );
+        let live = live.replace("network='default'", "network='default' bridge='virbr0'");
         let of = |text: &str| traits(&parse(text).expect("XML"));
         assert_eq!(of(&live), of(written));
         assert!(of(written).contains("filesystem /r at /"), "{:?}", of(written));

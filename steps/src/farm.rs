@@ -39,8 +39,8 @@ pub struct Farm {
     pub plan_directory: PlanDirectory,
 }
 
-/// The containers of a farm. What a step of one container says does not depend on which others there are: of all this,
-/// only whether any is emulated counts among what the plan says of a step.
+/// The containers of a farm. Not part of what the plan says of a step: that of one container is the same, whichever others
+/// there are.
 #[derive(Clone, Default)]
 pub struct Members {
     /// Their architectures, each once, sorted.
@@ -58,7 +58,7 @@ impl Members {
 
 impl fmt::Debug for Members {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.are_emulated() { "some emulated" } else { "all native" })
+        f.write_str("its containers")
     }
 }
 

@@ -81,7 +81,10 @@ pub(crate) fn remedy(base: &Base, refused: &str) -> String {
         Some(official) => format!(
             "the distribution's own for {release} on {arch} is `{official}`: say so in the plan, as in `mirror: \"{official}\"`"
         ),
-        None => format!("name a mirror that hosts {arch} in the plan, as in `mirror: \"http://...\"`"),
+        None => format!(
+            "name a mirror that has {release} for {arch} in the plan, as in `mirror: \"http://...\"`; releases that are no \
+             longer supported move to the distribution's archive"
+        ),
     }
 }
 

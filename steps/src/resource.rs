@@ -50,6 +50,8 @@ pub const DOMAIN: &str = "domain";
 pub const DOMAIN_EDIT: &str = "domain edit";
 /// The edits of a domain, as [`crate::container::Container::edit`] names them.
 pub const DOMAIN_EDITS: [&str; 4] = ["home", "interface", "mac", "console"];
+/// The domains that match a pattern are edited; by the edit's name. Whoever starts a domain comes after all of them.
+pub const MASS_EDIT: &str = "edit of domains";
 /// The container has an interface on the bridge; by the container.
 pub const INTERFACE: &str = "interface";
 /// An edit of the container's root file system is made; `EDIT of CONTAINER`.

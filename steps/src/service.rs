@@ -7,6 +7,8 @@ use drover_engine::{Check, Cmd, Cx, Undo};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -104,6 +106,25 @@ fn lock(service: &str) -> PathBuf {
     format!("/run/drover/{service}.starting").into()
 }
 
+/// Whether somebody is starting the service now. Makes nothing to find that out.
+///
+/// # Errors
+/// When that cannot be looked at.
+pub fn is_starting(service: &str) -> Result<bool> {
+    let path = lock(service);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
+        }
+    }
+}
+
 /// Waits until nobody starts the service: what a killed run called goes on, and would be in the way of another start.
 ///
 /// # Errors
@@ -112,7 +133,7 @@ pub fn await_starter(cx: &Cx, service: &str) -> Result<()> {
     let path = lock(service);
     let open = || {
         fs::create_dir_all("/run/drover")?;
-        File::options().create(true).truncate(false).write(true).open(&path)
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path)
     };
     let file = open().with_context(|| format!("cannot open `{}`", path.display()))?;
     for _ in 0..600 {

@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::contract::{Fresh, difference, keeps_contract, run, trace};
-use crate::farm::drover;
+use crate::farm::{drover, start};
 use crate::kill::kill_after;
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
@@ -70,10 +70,13 @@ fn restarted_once(host: &Host) -> Result<()> {
     run(host, PLAN, "host/lxc-net")?;
     ensure!(dnsmasq()? == before, "dnsmasq was restarted though nothing changed");
     host.shell("echo somebody,10.0.3.200 >>/etc/lxc/dnsmasq-hosts.conf")?;
-    host.shell("flock --close /run/drover/lxc-net.starting sleep 3.21 >/dev/null 2>&1 &")?;
-    host.shell("until pgrep -fx 'sleep 3.21'; do sleep 0.1; done")?;
-    run(host, PLAN, "host/lxc-net")?;
-    host.shell("! pgrep -fx 'sleep 3.21'")?;
+    host.shell("flock --close /run/drover/lxc-net.starting sh -c 'touch /run/starting; sleep 1000.5' >/dev/null 2>&1 &")?;
+    host.shell("timeout 60 sh -c 'until test -e /run/starting; do sleep 0.1; done'")?;
+    let mut waiting = start(host, &["run", "--only", "host/lxc-net", PLAN])?;
+    host.shell("timeout 60 sh -c 'until pgrep -xo drover; do sleep 0.1; done'; sleep 2")?;
+    ensure!(waiting.is_running()? && dnsmasq()? == before, "it did not wait:\n{}", waiting.stderr()?);
+    host.shell("pkill -fx 'sleep 1000.5'")?;
+    waiting.wait()?.ok()?;
     let after = dnsmasq()?;
     ensure!(after != before, "dnsmasq was not restarted");
     run(host, PLAN, "host/lxc-net")?;

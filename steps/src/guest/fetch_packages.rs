@@ -25,6 +25,11 @@ pub(super) struct FetchPackages {
     pub(super) wanted: Vec<String>,
 }
 
+/// Whether an installation was begun: by what dpkg has noted, or by `text`, its file, which is all that apt looks at.
+fn is_begun(status: &Status, text: &str) -> bool {
+    status.unfinished().is_some() || Status::parse(text).unfinished().is_some()
+}
+
 impl FarmStep<Container> for FetchPackages {
     fn title(&self, at: &Container) -> String {
         format!("fetch packages for {}", at.name)
@@ -64,14 +69,14 @@ impl FarmStep<Container> for FetchPackages {
         };
         let text = rootfs.read(STATUS)?.unwrap_or_default();
         let status = Status::of(&rootfs)?;
+        let is_begun = is_begun(&status, &text);
         let order = read_order(cx, at)?;
         let lacking = order.as_ref().map_or(&[][..], |order| &order.lacking);
         if GuestPackages::missing(&self.wanted, &status, lacking).is_empty() {
             return Ok(Check::Satisfied);
         }
         // An installation that was begun is ended as it was begun: apt does not resolve half-installed packages.
-        let fits =
-            |order: &PackageOrder| status.unfinished().is_some() || order.cause == cause(&self.wanted, &text);
+        let fits = |order: &PackageOrder| is_begun || order.cause == cause(&self.wanted, &text);
         match order.filter(fits) {
             None => Ok(Check::needed(format!("what `{}` needs for its packages is not known yet", at.name))),
             Some(order) => Ok(match archives::missing(cx, &order.debs())? {
@@ -88,7 +93,7 @@ impl FarmStep<Container> for FetchPackages {
         let mut archives = vec![mirror.main];
         archives.extend(mirror.security);
         let mut apt = self.apt(cx, at, &status, &archives)?;
-        let is_begun = Status::of(&rootfs)?.unfinished().is_some();
+        let is_begun = is_begun(&Status::of(&rootfs)?, &status);
         let known = read_order(cx, at)?.filter(|_| is_begun);
         if let Some(order) = known {
             return apt.download(cx, &order.debs());

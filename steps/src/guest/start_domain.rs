@@ -92,19 +92,32 @@ impl StartDomain {
     }
 }
 
+/// Has virsh do something to the domain.
+fn call(cx: &Cx, at: &Container, verb: &str) -> Result<()> {
+    let Err(error) = cx.run(&domain::virsh().args([verb, &at.name])) else { return Ok(()) };
+    match error.downcast::<CommandError>() {
+        Ok(error) => Err(failed(cx, at, error)?),
+        Err(other) => Err(other),
+    }
+}
+
 /// Ends what runs in the container, as its init does it; if that takes too long, by force.
 fn shut_down(cx: &Cx, at: &Container) -> Result<()> {
+    let is_off = || anyhow::Ok(domain::state(cx, &at.name)?.required()? == "shut off");
     // One whose init does not listen is ended all the same.
     let asked = cx.probe(&domain::virsh().args(["shutdown", &at.name]))?;
     let until = Instant::now() + if asked.status.success() { SHUTDOWN } else { Duration::ZERO };
-    while Instant::now() < until {
-        if domain::state(cx, &at.name)?.required()? == "shut off" {
-            return Ok(());
-        }
+    while Instant::now() < until && !is_off()? {
         cx.sleep(SETTLE)?;
     }
+    if is_off()? {
+        return Ok(());
+    }
     cx.note(&format!("`{}` does not shut down: it is ended by force", at.name));
-    cx.run(&domain::virsh().args(["destroy", &at.name]))
+    // It may just have ended by itself.
+    let ended = cx.probe(&domain::virsh().args(["destroy", &at.name]))?;
+    ensure!(is_off()?, "`{}` cannot be ended: {}", at.name, ended.stderr.trim());
+    Ok(())
 }
 
 impl FarmStep<Container> for StartDomain {
@@ -121,6 +134,7 @@ impl FarmStep<Container> for StartDomain {
             Need::Must(Resource::new(resource::BRIDGE, &at.farm.bridge)),
             Need::Must(Resource::new(resource::LIBVIRT, domain::URI)),
             Need::IfAny(at.resource(resource::ADDRESS)),
+            Need::After(resource::MASS_EDIT),
             Need::IfAny(Resource::new(resource::ACCOUNT, &at.farm.account.user)),
             Need::IfAny(Resource::new(resource::HOME, &at.farm.account.user)),
             Need::IfAny(Resource::new(resource::WORKSPACE, &at.farm.account.user)),
@@ -170,20 +184,17 @@ impl FarmStep<Container> for StartDomain {
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
-        let verb = match domain::state(cx, &at.name)?.required()?.as_str() {
-            "running" if self.outdated(cx, at)?.is_none() => return Ok(()),
-            "running" => {
-                shut_down(cx, at)?;
-                "start"
-            }
-            "paused" => "resume",
-            _ => "start",
-        };
-        let Err(error) = cx.run(&domain::virsh().args([verb, &at.name])) else { return Ok(()) };
-        match error.downcast::<CommandError>() {
-            Ok(error) => Err(failed(cx, at, error)?),
-            Err(other) => Err(other),
+        let state = domain::state(cx, &at.name)?.required()?;
+        if state == "paused" {
+            call(cx, at, "resume")?;
         }
+        if ["running", "paused"].contains(&state.as_str()) {
+            if self.outdated(cx, at)?.is_none() {
+                return Ok(());
+            }
+            shut_down(cx, at)?;
+        }
+        call(cx, at, "start")
     }
 
     fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {

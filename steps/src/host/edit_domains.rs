@@ -28,7 +28,7 @@
 
 use crate::domain::{self, Lookup, Validation};
 use crate::farm::Farm;
-use crate::resource::{DOMAIN, DOMAIN_EDIT, LIBVIRT};
+use crate::resource::{DOMAIN, DOMAIN_EDIT, LIBVIRT, MASS_EDIT};
 use crate::script::ensure_name;
 use crate::size::Size;
 use crate::step::FarmStep;
@@ -188,6 +188,10 @@ impl FarmStep<Farm> for EditDomains {
         vec![Need::IfAny(Resource::new(LIBVIRT, domain::URI)), Need::After(DOMAIN), Need::After(DOMAIN_EDIT)]
     }
 
+    fn provides(&self, _at: &Farm) -> Vec<Resource> {
+        vec![Resource::new(MASS_EDIT, &self.name)]
+    }
+
     fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
         let names = match self.names(cx)? {
             Lookup::Found(names) => names,
@@ -225,6 +229,7 @@ impl FarmStep<Farm> for EditDomains {
             if self.change.edit(&mut definition).is_some() {
                 domain::define_ours(cx, name, before, &definition, validation)
                     .with_context(|| format!("edit the domain `{name}`"))?;
+                domain::remark_if_running(cx, name)?;
             }
             cx.progress(done as u64 + 1, names.len() as u64);
         }
