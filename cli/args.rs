@@ -1,6 +1,7 @@
 //! The command line. Its doc comments are the help.
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use drover_steps::resource::{EMULATION_POOL, MIRROR_POOL};
 use std::path::PathBuf;
 
 /// Builds and shepherds a farm of multi-architecture LXC containers for continuous integration.
@@ -84,6 +85,11 @@ pub(crate) struct Pace {
     /// How many steps at once [default: two for each processor, since most of them wait]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
+    /// How much of a pool may be taken at once: `emulation=N`, of what keeps a processor busy [default: the number of
+    /// processors], or `mirror=N`, of downloads [default: 2]; may be repeated
+    #[arg(long = "pool", value_name = "POOL=N", value_parser = pool)]
+    #[serde(default)]
+    pub(crate) pools: Vec<(String, u32)>,
     /// After a failure go on with all that does not need what failed; this is the default
     #[arg(long, overrides_with = "fail_fast")]
     pub(crate) keep_going: bool,
@@ -96,7 +102,23 @@ impl Pace {
     /// This one, and what it leaves open as it was before.
     pub(crate) fn or(self, before: &Self) -> Self {
         let fail_fast = self.fail_fast || before.fail_fast && !self.keep_going;
-        Self { jobs: self.jobs.or(before.jobs), fail_fast, ..self }
+        let mut pools = before.pools.clone();
+        pools.retain(|(pool, _)| !self.pools.iter().any(|(ours, _)| ours == pool));
+        pools.extend(self.pools);
+        Self { jobs: self.jobs.or(before.jobs), pools, fail_fast, ..self }
+    }
+}
+
+/// A pool and its size. Of what is said of one twice, the last counts.
+fn pool(text: &str) -> Result<(String, u32), String> {
+    let (name, size) = text.split_once('=').ok_or("say it as in `emulation=4`")?;
+    let known = [EMULATION_POOL, MIRROR_POOL];
+    if !known.contains(&name) {
+        return Err(format!("there is no pool `{name}`; the pools are `{}`", known.join("`, `")));
+    }
+    match size.parse() {
+        Ok(size) if size > 0 => Ok((name.to_owned(), size)),
+        _ => Err(format!("`{size}` is no number from 1 on")),
     }
 }
 

@@ -142,6 +142,12 @@ fn a_mistake_on_the_command_line_is_not_taken_for_a_change() -> Result<()> {
     assert!(misspelt.stderr.contains("'--detailed-exitcode'"), "{}", misspelt.stderr);
     world.ends(3, &["run"])?;
     world.ends(3, &["pan", "plan.ron"])?;
+    for (pool, told) in
+        [("emulators=1", "`emulation`, `mirror`"), ("mirror=0", "from 1 on"), ("mirror", "as in")]
+    {
+        let wrong = world.ends(3, &["run", "plan.ron", "--pool", pool])?;
+        assert!(wrong.stderr.contains(told), "{}", wrong.stderr);
+    }
     world.ends(2, &["plan", "plan.ron", "--detailed-exitcode"])?;
     assert!(world.ends(0, &["--help"])?.stdout.contains("Exit codes:"));
     assert!(world.ends(0, &["--version"])?.stdout.starts_with("drover "));
@@ -168,17 +174,21 @@ fn what_is_resumed_keeps_its_pace_unless_another_is_asked_for() -> Result<()> {
     let world = World::new()?;
     let pace = || -> Result<Value> {
         let request: Value = serde_json::from_str(&fs::read_to_string(world.path("state/request.json"))?)?;
-        Ok(serde_json::json!([request["pace"]["jobs"], request["pace"]["fail_fast"]]))
+        Ok(serde_json::json!([
+            request["pace"]["jobs"],
+            request["pace"]["fail_fast"],
+            request["pace"]["pools"]
+        ]))
     };
     for (arguments, expected) in [
-        (&["run", "plan.ron", "--jobs", "3", "--fail-fast"][..], (3, true)),
+        (&["run", "plan.ron", "--jobs", "3", "--fail-fast", "--pool", "mirror=1"][..], (3, true)),
         (&["resume"], (3, true)),
         (&["resume", "--jobs", "1"], (1, true)),
         (&["resume", "--keep-going"], (1, false)),
         (&["resume"], (1, false)),
     ] {
         world.ends(0, arguments)?;
-        assert_eq!(pace()?, serde_json::json!([expected.0, expected.1]), "{arguments:?}");
+        assert_eq!(pace()?, serde_json::json!([expected.0, expected.1, [["mirror", 1]]]), "{arguments:?}");
     }
     Ok(())
 }

@@ -9,7 +9,6 @@ use drover_engine::{Interrupt, Limits, Options, Report, Retries, Work};
 use drover_state::{Journal, Lock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -65,10 +64,8 @@ pub(crate) fn limits(pace: &Pace) -> Limits {
         (drover_steps::resource::EMULATION_POOL, u32::from(processors)),
         (drover_steps::resource::MIRROR_POOL, MIRROR),
     ];
-    Limits {
-        jobs: jobs.into(),
-        pools: BTreeMap::from(pools.map(|(pool, capacity)| (pool.to_owned(), capacity))),
-    }
+    let pools = pools.map(|(pool, capacity)| (pool.to_owned(), capacity));
+    Limits { jobs: jobs.into(), pools: pools.into_iter().chain(pace.pools.iter().cloned()).collect() }
 }
 
 /// Makes SIGINT and SIGTERM raise the interrupt, SIGTERM at once to the second level; SIGHUP is survived. Answers with

@@ -13,8 +13,6 @@ use std::str::FromStr;
 
 /// The name of the lock that whoever fetches holds: apt allows one at a time in a directory.
 pub const LOCK: &str = "archives";
-/// The pool of shares in the mirror.
-pub const MIRROR: &str = "mirror";
 
 /// A package in the directory, by what its archive's signed index says.
 #[derive(Clone, Debug, PartialEq, Eq)]

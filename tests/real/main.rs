@@ -38,6 +38,7 @@ use libtest_mimic::{Arguments, Trial};
 use site::Site;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A test: its name, and what it does.
 type Test = (&'static str, fn(&Site) -> anyhow::Result<()>);
@@ -95,7 +96,10 @@ fn trial(&(name, test): &Test, site: &Arc<anyhow::Result<Site>>) -> Trial {
     Trial::test(name, move || match &*site {
         Ok(site) => {
             println!("\n--- {name}");
-            test(site).map_err(|error| format!("{error:#}").into())
+            let begun = Instant::now();
+            let result = test(site).map_err(|error| format!("{error:#}").into());
+            println!("    in {:.0} s", begun.elapsed().as_secs_f64());
+            result
         }
         Err(error) => Err(format!("{error:#}").into()),
     })

@@ -9,7 +9,7 @@ use crate::archives;
 use crate::assist::Client;
 use crate::base::Base;
 use crate::guest::emulate::Guest;
-use crate::resource::EMULATION;
+use crate::resource::{EMULATION, EMULATION_POOL};
 use crate::step::FarmStep;
 use crate::tree;
 use anyhow::Result;
@@ -46,7 +46,7 @@ impl FarmStep<Base> for Configure {
     fn claims(&self, at: &Base) -> Vec<Claim> {
         let mut claims = vec![Claim::lock(at.id())];
         if at.is_emulated() {
-            claims.push(Claim::shares("emulation", 1));
+            claims.push(Claim::shares(EMULATION_POOL, 1));
         }
         claims
     }

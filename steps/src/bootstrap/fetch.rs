@@ -6,9 +6,10 @@
 use super::checkpoint::{known_manifest, manifest, stage};
 use super::resolve::{apt, resolve};
 use super::seal;
-use crate::archives::{self, LOCK, MIRROR};
+use crate::archives::{self, LOCK};
 use crate::base::Base;
 use crate::mirror::Mirror;
+use crate::resource::MIRROR_POOL;
 use crate::step::FarmStep;
 use anyhow::Result;
 use drover_engine::{Check, Claim, Cx, Interrupted, Need, Resource, Undo};
@@ -37,7 +38,7 @@ impl FarmStep<Base> for Fetch {
     }
 
     fn claims(&self, _at: &Base) -> Vec<Claim> {
-        vec![Claim::shares(MIRROR, 1), Claim::lock(LOCK)]
+        vec![Claim::shares(MIRROR_POOL, 1), Claim::lock(LOCK)]
     }
 
     fn estimate(&self, _at: &Base) -> Duration {

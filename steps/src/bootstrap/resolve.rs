@@ -7,13 +7,13 @@ use super::checkpoint::{self, keep, stage};
 use super::manifest::Manifest;
 use super::{hosting, package_set, seal};
 use crate::apt::{Apt, Setup};
-use crate::archives::{Deb, MIRROR};
+use crate::archives::Deb;
 use crate::base::Base;
 use crate::deb822::Paragraph;
 use crate::mirror::Mirror;
 use crate::ours::remove_empty;
 use crate::package_index::{PackageIndex, file_name};
-use crate::resource::{LXC_CACHE, PACKAGES};
+use crate::resource::{LXC_CACHE, MIRROR_POOL, PACKAGES};
 use crate::step::FarmStep;
 use crate::tree;
 use anyhow::{Context, Result, bail, ensure};
@@ -42,7 +42,7 @@ impl FarmStep<Base> for Resolve {
     }
 
     fn claims(&self, _at: &Base) -> Vec<Claim> {
-        vec![Claim::shares(MIRROR, 1)]
+        vec![Claim::shares(MIRROR_POOL, 1)]
     }
 
     fn estimate(&self, _at: &Base) -> Duration {

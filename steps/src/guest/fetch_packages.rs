@@ -5,7 +5,7 @@
 use super::guest_packages::{GuestPackages, STATES, order_file, plain, read_order};
 use super::package_order::{PackageOrder, cause};
 use crate::apt::{Apt, Setup};
-use crate::archives::{self, LOCK, MIRROR};
+use crate::archives::{self, LOCK};
 use crate::container::Container;
 use crate::dpkg::{STATUS, Status};
 use crate::mirror::{Archive, Mirror};
@@ -44,7 +44,7 @@ impl FarmStep<Container> for FetchPackages {
     }
 
     fn claims(&self, _at: &Container) -> Vec<Claim> {
-        vec![Claim::shares(MIRROR, 1), Claim::lock(LOCK)]
+        vec![Claim::shares(resource::MIRROR_POOL, 1), Claim::lock(LOCK)]
     }
 
     fn estimate(&self, _at: &Container) -> Duration {
