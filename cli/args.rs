@@ -100,12 +100,12 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// This one, and what it leaves open as it was before.
-    pub(crate) fn or(self, before: &Self) -> Self {
+    pub(crate) fn or(&self, before: &Self) -> Self {
         let fail_fast = self.fail_fast || before.fail_fast && !self.keep_going;
         let mut pools = before.pools.clone();
         pools.retain(|(pool, _)| !self.pools.iter().any(|(ours, _)| ours == pool));
-        pools.extend(self.pools);
-        Self { jobs: self.jobs.or(before.jobs), pools, fail_fast, ..self }
+        pools.extend(self.pools.iter().cloned());
+        Self { jobs: self.jobs.or(before.jobs), pools, fail_fast, keep_going: self.keep_going }
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
         );
     }
     eprintln!("drover: resuming {}", target.plan.display());
-    super::run::run(state, &target, &pace.clone().or(&before))
+    super::run::run(state, &target, &pace.or(&before))
 }
 
 /// What was asked for.

@@ -39,8 +39,7 @@ impl Pattern {
 
 /// What the user asked for, as patterns; nothing at all is the whole plan. See [`Pattern`].
 ///
-/// Order is kept through nodes that are left out: what waited for them waits for what
-/// they would have waited for.
+/// Order is kept through nodes that are left out: what waited for them waits for what they would have waited for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The nodes that match, and no others. What they need is not done first; should it be missing, they say so.

@@ -116,6 +116,10 @@ pub fn is_starting(service: &str) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
     };
+    is_held(&file, &path)
+}
+
+fn is_held(file: &File, path: &Path) -> Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -137,13 +141,10 @@ pub fn await_starter(cx: &Cx, service: &str) -> Result<()> {
     };
     let file = open().with_context(|| format!("cannot open `{}`", path.display()))?;
     for _ in 0..600 {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => cx.sleep(Duration::from_millis(100))?,
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
-            }
+        if !is_held(&file, &path)? {
+            return Ok(());
         }
+        cx.sleep(Duration::from_millis(100))?;
     }
     bail!(
         "{service} is still being started, by an earlier run: `fuser -v {}` shows the process",

@@ -63,6 +63,7 @@ fn stopped(site: &Site) -> Result<()> {
             "it does not name the holder: {}",
             second.stderr
         );
+        let began = Instant::now();
         for time in 1..=times {
             // It may have ended before the last one. Two of a kind that come at once are one.
             host.shell(&format!("kill -{signal} {pid} || true"))?;
@@ -72,7 +73,6 @@ fn stopped(site: &Site) -> Result<()> {
             };
             await_or(Duration::from_secs(60), heard, || format!("SIG{signal} is not heard"))?;
         }
-        let began = Instant::now();
         let ended = running.wait()?.exits(code)?;
         println!("    SIG{signal} {times} times: ended after {:.1} s", began.elapsed().as_secs_f64());
         ensure!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());

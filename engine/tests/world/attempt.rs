@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use drover_engine::{self as engine, Cmd, CommandError, Cx, Interrupt, Scope};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// All that was reported.
@@ -60,17 +61,23 @@ impl Attempt {
         Ok(std::fs::read_to_string(self.dir.path().join("logs/1.log"))?)
     }
 
-    /// Raises the interrupt to this level as soon as that is so.
-    pub(crate) fn interrupt(&self, level: u8, when: impl Fn(&Lines) -> bool + Send + 'static) {
+    /// Raises the interrupt to this level as soon as that is so; tells when that was.
+    pub(crate) fn interrupt(
+        &self,
+        level: u8,
+        when: impl Fn(&Lines) -> bool + Send + 'static,
+    ) -> JoinHandle<Instant> {
         let (interrupt, lines) = (self.interrupt.clone(), self.lines.clone());
         std::thread::spawn(move || {
             while !when(&lines) {
                 std::thread::sleep(Duration::from_millis(10));
             }
+            let now = Instant::now();
             while interrupt.level() < level {
                 interrupt.raise();
             }
-        });
+            now
+        })
     }
 }
 
@@ -94,7 +101,7 @@ pub(crate) fn somebody_runs(word: &str) -> bool {
 }
 
 pub(crate) fn ends_soon(word: &str) -> bool {
-    let until = Instant::now() + MINUTE;
+    let until = Instant::now() + Duration::from_secs(5);
     while somebody_runs(word) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -84,7 +84,7 @@ fn a_timeout_ends_the_whole_group() -> Result<()> {
     let attempt = Attempt::new(SOON)?;
     let begun = Instant::now();
     let error = attempt.cx.run(&sh("sleep 98761 & sleep 98761; true")).expect_err("it fails");
-    assert!(begun.elapsed() < MINUTE);
+    assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(command_error(&error)?.status, "stopped after 0.2 s");
     assert!(!error.is::<Interrupted>());
     assert!(ends_soon("98761"));
@@ -115,11 +115,10 @@ fn an_interrupt_is_felt_at_level_two_and_leaves_time_to_clean_up() -> Result<()>
 #[test]
 fn level_three_waits_for_nobody() -> Result<()> {
     let attempt = Attempt::new(MINUTE)?;
-    attempt.interrupt(3, |_| somebody_runs("98763"));
-    let begun = Instant::now();
+    let raised = attempt.interrupt(3, |_| somebody_runs("98763"));
     let error = attempt.cx.probe(&sh("trap '' TERM; sleep 98763; sleep 98763")).expect_err("it fails");
     assert!(error.is::<Interrupted>());
-    assert!(begun.elapsed() < MINUTE);
+    assert!(raised.join().expect("no panic").elapsed() < Duration::from_secs(5));
     assert!(ends_soon("98763"));
     Ok(())
 }
@@ -136,7 +135,7 @@ fn whoever_keeps_the_pipe_open_is_not_waited_for() -> Result<()> {
 
 /// What a process has open for good beyond its standard three: its loader has a library open for a moment.
 fn lasting_descriptors(proc: &Path) -> Result<Vec<String>> {
-    let until = Instant::now() + MINUTE;
+    let until = Instant::now() + Duration::from_secs(5);
     loop {
         let mut open = Vec::new();
         for entry in std::fs::read_dir(proc.join("fd"))? {

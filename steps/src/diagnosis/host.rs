@@ -1,7 +1,7 @@
 //! Failures of the host itself: what it lacks, and what it forbids.
 //!
-//! Lines that coreutils 9.1, bash 5.2, perl, dpkg 1.21.22, apt 2.6.1, passwd 4.13, util-linux 2.38.1, debootstrap 1.0.128 and LXC 5.0.2
-//! wrote; those of `program-missing` (the first), `killed` (the first) and `too-slow` are the engine's own. `Disk quota
+//! Lines that coreutils 9.1, bash 5.2, perl, dpkg 1.21.22, apt 2.6.1, passwd 4.13, util-linux 2.38.1, debootstrap 1.0.128
+//! and LXC 5.0.2 wrote; those of `program-missing` (the first), `killed` (the first) and `too-slow` are the engine's own. `Disk quota
 //! exceeded` and `Cannot allocate memory` were not brought about: they are the C library's words for these errors.
 
 use super::Known;

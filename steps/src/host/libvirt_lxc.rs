@@ -28,7 +28,7 @@ use crate::ours;
 use crate::resource::{LIBVIRT, PACKAGES};
 use crate::service::{self, Starter};
 use crate::step::FarmStep;
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 use drover_engine::{Check, Cmd, Cx, HostFile, Need, Output, Resource, Undo};
 use rustix::process::Signal;
 use serde::Deserialize;
@@ -100,7 +100,6 @@ impl FarmStep<Farm> for LibvirtLxc {
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
         let mut undo = service::undo_enable(cx, "libvirtd")?;
-        let is_up = || Ok::<_, Error>(daemon()?.is_some() || log_daemon()?.is_some() || is_starting()?);
         if cx.remembered(STARTED)?.is_some() && is_up()? {
             undo = undo.act_if("stop libvirtd and virtlogd, unless a domain runs", take_down);
         }
@@ -152,9 +151,10 @@ fn await_starters(cx: &Cx) -> Result<()> {
     DAEMONS.into_iter().try_for_each(|daemon| service::await_starter(cx, daemon))
 }
 
-/// Whether somebody is starting one now.
-fn is_starting() -> Result<bool> {
-    DAEMONS.into_iter().try_fold(false, |found, daemon| Ok(found || service::is_starting(daemon)?))
+/// Whether one runs, or is being started.
+fn is_up() -> Result<bool> {
+    let runs = daemon()?.is_some() || log_daemon()?.is_some();
+    DAEMONS.into_iter().try_fold(runs, |found, daemon| Ok(found || service::is_starting(daemon)?))
 }
 
 fn log_daemon() -> Result<Option<Process>> {
