@@ -45,6 +45,12 @@ impl Ground {
         self.dir.join(path)
     }
 
+    /// The control group of the host `name`: grounds of other checkouts may have hosts of that name at the same time.
+    pub(crate) fn group(&self, name: &str) -> String {
+        let checksum = crc32fast::hash(self.dir.as_os_str().as_encoded_bytes());
+        format!("drover-{name}-{checksum:08x}")
+    }
+
     /// The program that makes hosts: a copy of this one.
     pub(crate) fn program(&self) -> PathBuf {
         self.dir.join("program")

@@ -78,6 +78,8 @@ impl HostOptions {
 #[derive(Debug)]
 pub struct Host {
     name: String,
+    /// Its control group.
+    group: String,
     /// What made it, and sweeps behind it.
     program: PathBuf,
     dir: PathBuf,
@@ -112,6 +114,7 @@ impl Host {
         }
         let layout = Layout {
             name: format!("drover-{name}"),
+            group: ground.group(&name),
             root: dir.join("root"),
             layer: options.layer.map(|layer| layer.path),
             between: dir.join("between"),
@@ -122,7 +125,7 @@ impl Host {
         };
         let (outer, init) =
             start(&program, &layout).with_context(|| format!("throw-away host `{name}` cannot be made"))?;
-        let host = Self { name: layout.name, program, dir, outer, init };
+        let host = Self { name: layout.name, group: layout.group, program, dir, outer, init };
         if is_bare {
             host.hide_farm()?;
         }
@@ -264,7 +267,7 @@ impl Host {
         let swept = Command::new("unshare")
             .arg("--mount")
             .arg(&self.program)
-            .args([inside::SWEEP, &self.name])
+            .args([inside::SWEEP, &self.group])
             .arg(self.dir.join("root"))
             .status()?;
         ensure!(swept.success(), "control groups of `{}` are left", self.name);

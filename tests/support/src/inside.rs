@@ -49,7 +49,7 @@ pub fn serve_if_asked() {
 /// Runs in a mount namespace of its own.
 fn outer(encoded: &str) -> Result<()> {
     let layout = Layout::decode(encoded)?;
-    with_scratch(&layout.root, |scratch| cgroups::enter(&layout.name, scratch))?;
+    with_scratch(&layout.root, |scratch| cgroups::enter(&layout.group, scratch))?;
     let mut unshare = Command::new("unshare");
     unshare.args(["--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup"]);
     if layout.own_network {

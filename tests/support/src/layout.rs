@@ -9,8 +9,10 @@ use std::path::PathBuf;
 /// What a throw-away host is made of.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Layout {
-    /// Its host name, and that of its control group.
+    /// Its host name.
     pub(crate) name: String,
+    /// The name of its control group, which no host of another ground has.
+    pub(crate) group: String,
     /// An empty directory that becomes its `/`.
     pub(crate) root: PathBuf,
     /// The layer that it is laid over, if any, above this machine's own `/`.
