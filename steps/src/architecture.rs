@@ -15,6 +15,7 @@ pub enum Architecture {
     Armel,
     Armhf,
     I386,
+    Loong64,
     Mips,
     Mips64el,
     Mipsel,
@@ -46,14 +47,15 @@ struct Names {
 }
 
 #[rustfmt::skip]
-static TABLE: [Names; 11] = {
-    use Architecture::{Amd64, Arm64, Armel, Armhf, I386, Mips, Mips64el, Mipsel, Ppc64el, Riscv64, S390x};
+static TABLE: [Names; 12] = {
+    use Architecture::{Amd64, Arm64, Armel, Armhf, I386, Loong64, Mips, Mips64el, Mipsel, Ppc64el, Riscv64, S390x};
     [
         Names { arch: Amd64,    debian: "amd64",    libvirt: "x86_64",   qemu: "x86_64",   uname: "x86_64",  rpm: "x86_64",   rust: "x86_64",    also: &["x64"],                      multilib: &["lib32", "lib64", "libx32"] },
         Names { arch: Arm64,    debian: "arm64",    libvirt: "aarch64",  qemu: "aarch64",  uname: "aarch64", rpm: "aarch64",  rust: "aarch64",   also: &["armv8"],                    multilib: &[] },
         Names { arch: Armel,    debian: "armel",    libvirt: "armv6l",   qemu: "arm",      uname: "armv7l",  rpm: "armv5tel", rust: "arm",       also: &["armv5"],                    multilib: &[] },
         Names { arch: Armhf,    debian: "armhf",    libvirt: "armv7l",   qemu: "arm",      uname: "armv7l",  rpm: "armv7hl",  rust: "arm",       also: &["armv7"],                    multilib: &[] },
         Names { arch: I386,     debian: "i386",     libvirt: "i686",     qemu: "i386",     uname: "i686",    rpm: "i686",     rust: "x86",       also: &["i586", "i486"],             multilib: &["lib64", "libx32"] },
+        Names { arch: Loong64,  debian: "loong64",  libvirt: "loongarch64", qemu: "loongarch64", uname: "loongarch64", rpm: "loongarch64", rust: "loongarch64", also: &["loongson"], multilib: &["lib32", "lib64"] },
         Names { arch: Mips,     debian: "mips",     libvirt: "mips",     qemu: "mips",     uname: "mips",    rpm: "mips",     rust: "mips",      also: &["mipseb"],                   multilib: &["lib32", "lib64"] },
         Names { arch: Mips64el, debian: "mips64el", libvirt: "mips64el", qemu: "mips64el", uname: "mips64",  rpm: "mips64el", rust: "mips64",    also: &[],                           multilib: &["lib32", "lib64", "libo32"] },
         Names { arch: Mipsel,   debian: "mipsel",   libvirt: "mipsel",   qemu: "mipsel",   uname: "mips",    rpm: "mipsel",   rust: "mips",      also: &[],                           multilib: &["lib32", "lib64"] },
@@ -128,6 +130,7 @@ impl Architecture {
             Self::Armel => "arm-linux-gnueabi",
             Self::Armhf => "arm-linux-gnueabihf",
             Self::I386 => "i386-linux-gnu",
+            Self::Loong64 => "loongarch64-linux-gnu",
             Self::Mips => "mips-linux-gnu",
             Self::Mips64el => "mips64el-linux-gnuabi64",
             Self::Mipsel => "mipsel-linux-gnu",

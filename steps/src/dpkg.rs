@@ -32,6 +32,8 @@ pub struct Package {
     pub arch: String,
     /// What maintains it: `unknown` for one that is merely claimed to be there while dpkg itself is being installed.
     pub maintainer: String,
+    /// The other names under which it is asked for.
+    pub provides: Vec<String>,
     /// The configuration files that are unpacked and not yet known to be in place.
     pub new_conffiles: Vec<String>,
     /// Whether it needs to be unpacked again.
@@ -67,6 +69,7 @@ impl Status {
                 config_version: field("Config-Version"),
                 arch: field("Architecture"),
                 maintainer: field("Maintainer"),
+                provides: provides(paragraph.field("Provides").unwrap_or_default()),
                 new_conffiles: new_conffiles(paragraph.field("Conffiles").unwrap_or_default()),
                 broken: flag != "ok",
             };
@@ -88,6 +91,12 @@ impl Status {
     /// Whether the package called `name` is completely installed.
     pub fn is_installed(&self, name: &str) -> bool {
         self.package(name).is_some_and(Package::is_installed)
+    }
+
+    /// Whether a package that is completely installed provides `name`.
+    pub fn is_provided(&self, name: &str) -> bool {
+        let mut installed = self.packages.values().filter(|package| package.is_installed());
+        installed.any(|package| package.provides.iter().any(|provided| provided == name))
     }
 
     /// A package that is neither completely installed nor completely gone, if there is one.
@@ -115,6 +124,12 @@ impl Package {
         let states = ["unpacked", "half-configured", "triggers-awaited", "triggers-pending", "installed"];
         states.contains(&self.state.as_str()) && !self.broken
     }
+}
+
+/// The names in a list such as `a, b (= 1:2)`.
+fn provides(field: &str) -> Vec<String> {
+    let names = field.split(',').map(|part| part.trim().split([' ', '(', ':']).next().unwrap_or_default());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Of lines such as `/etc/NAME HASH` those without a hash yet.
@@ -146,6 +161,16 @@ mod tests {
         assert_eq!(status.package("a").map(|package| package.new_conffiles.len()), Some(0));
         assert_eq!(status.package("b").map(|package| package.state.as_str()), Some("unpacked"));
         Ok(())
+    }
+
+    #[test]
+    fn a_name_is_provided_by_what_is_installed_alone() {
+        let status = Status::parse(
+            "Package: 7zip\nStatus: install ok installed\nProvides: p7zip,\n p7zip-full (= 1:2)\n\n\
+             Package: exim4\nStatus: install ok unpacked\nProvides: mail-transport-agent\n",
+        );
+        let names = ["p7zip", "p7zip-full", "7zip", "mail-transport-agent", ""];
+        assert_eq!(names.map(|name| status.is_provided(name)), [true, true, false, false, false]);
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Quirks {
     pub also_required: &'static [&'static str],
     /// What is never taken as a dependency, as debootstrap has it: the conversion of a system that is not merged.
     pub never_required: &'static [&'static str],
+    /// What asks for the container's address by DHCP, as `ifupdown` of that release likes it best.
+    pub dhcp_client: &'static str,
     /// Whether its systemd is known to boot as PID 1 under qemu-user.
     pub boots_emulated: bool,
     /// Whether its systemd knows version 1 of cgroups alone.

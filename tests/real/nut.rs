@@ -10,6 +10,7 @@ use crate::site::Site;
 use anyhow::{Result, ensure};
 use drover_steps::guest::package_set;
 use drover_steps::release::Distribution::Debian;
+use drover_steps::release::find;
 use std::time::Instant;
 use throwaway::Host;
 use throwaway::mirror::{Contents, FARM, Mirror, Release};
@@ -85,7 +86,8 @@ fn whole(site: &Site) -> Result<()> {
 }
 
 fn sets(names: &[&str]) -> Vec<String> {
-    names.iter().flat_map(|set| package_set(set, Debian)).collect()
+    let bookworm = find(Debian, "bookworm").expect("in the table");
+    names.iter().flat_map(|set| package_set(set, bookworm)).collect()
 }
 
 /// Whether all that is wanted is installed, and the compiler's programs run. How many packages there are.

@@ -10,6 +10,7 @@ use crate::site::Site;
 use anyhow::{Result, ensure};
 use drover_steps::guest::package_set;
 use drover_steps::release::Distribution::CentOS;
+use drover_steps::release::find;
 use throwaway::Host;
 
 pub(crate) const TESTS: &[Test] = &[("packages_of_rpm_are_installed_by_the_containers_own_yum", installed)];
@@ -45,7 +46,7 @@ fn plan(packages: &str) -> String {
 fn installed(site: &Site) -> Result<()> {
     let host = site.built("rpm")?;
     host.shell(&format!("ROOTFS={ROOTFS}; {SYSTEM}"))?;
-    let comfort = package_set("comfort", CentOS);
+    let comfort = package_set("comfort", find(CentOS, "7").expect("in the table"));
     let names = comfort.iter().map(|name| name.trim_start_matches('?'));
     publish(&host, &names.filter(|name| *name == NEEDY || !LACKING.contains(name)).collect::<Vec<_>>())?;
     host.write(NAME, &plan("\"comfort\""))?;

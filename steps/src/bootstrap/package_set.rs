@@ -2,14 +2,13 @@
 
 use crate::release::Release;
 
-/// The list of the template `lxc-debian`: what a container needs beyond a minimal system.
-pub(super) const TEMPLATE: &[&str] = &[
+/// The list of the template `lxc-debian`, but for the DHCP client: what a container needs beyond a minimal system.
+const TEMPLATE: &[&str] = &[
     "init",
     "ifupdown",
     "locales",
     "ca-certificates",
     "dialog",
-    "isc-dhcp-client",
     "netbase",
     "net-tools",
     "iproute2",
@@ -18,7 +17,12 @@ pub(super) const TEMPLATE: &[&str] = &[
 ];
 
 /// What `debootstrap --variant=minbase` adds to the packages of priority `required`.
-pub(super) const MINBASE: &[&str] = &["apt"];
+const MINBASE: &[&str] = &["apt"];
+
+/// What a base system is asked to have, beyond its required packages.
+pub(super) fn asked(release: &Release) -> impl Iterator<Item = &'static str> {
+    MINBASE.iter().chain(TEMPLATE).copied().chain([release.quirks.dhcp_client])
+}
 
 /// What debootstrap counts among the required packages beyond their priority: systems of bookworm are merged from the start,
 /// and a package says so.

@@ -129,8 +129,7 @@ fn names(base: &Base, index: &PackageIndex<'_>) -> (BTreeSet<String>, BTreeSet<S
     let by_priority = by_priority.filter_map(|package| package.field("Package"));
     let also = package_set::also_required(base.release).iter().copied();
     let required = index.closure(by_priority.chain(also), never);
-    let asked = package_set::MINBASE.iter().chain(package_set::TEMPLATE).copied();
-    let mut all = index.closure(asked, never);
+    let mut all = index.closure(package_set::asked(base.release), never);
     all.extend(required.iter().cloned());
     (required, all)
 }

@@ -3,7 +3,7 @@
 //! What stands there, whoever made it, is a base system if it is complete; else nobody touches it.
 
 use super::checkpoint::{self, stage};
-use super::package_set::{MINBASE, TEMPLATE};
+use super::package_set;
 use super::resolve::apt_directory;
 use crate::apt::Apt;
 use crate::base::Base;
@@ -115,7 +115,7 @@ fn prove(rootfs: &Rootfs, base: &Base) -> Result<()> {
     if let Some((name, package)) = status.unfinished() {
         bail!("its package `{name}` is {}", package.state);
     }
-    match MINBASE.iter().chain(TEMPLATE).find(|name| !status.is_installed(name)) {
+    match package_set::asked(base.release).find(|name| !status.is_installed(name)) {
         None => Ok(()),
         Some(name) => Err(anyhow!("it has no `{name}`")),
     }

@@ -113,9 +113,10 @@ fn unlink_unused(base: &Base, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Extracts packages in order. Keeping what is there already also keeps the links into `/usr`.
+/// Extracts packages in order. What is there already stays: so do the links into `/usr`, also where a package brings them
+/// itself, as base-files does from trixie on. That no file is in two packages is for dpkg to see, in `configure`.
 fn extract(cx: &Cx, debs: &[archives::Deb], root: &Path) -> Result<()> {
-    const SCRIPT: &str = "dpkg-deb --fsys-tarfile \"$1\" | tar -C \"$2\" -k -xf -";
+    const SCRIPT: &str = "dpkg-deb --fsys-tarfile \"$1\" | tar -C \"$2\" --skip-old-files -xf -";
     for (done, deb) in (0_u64..).zip(debs) {
         cx.progress(done, debs.len() as u64);
         let file = archives::directory(cx).join(&deb.file);

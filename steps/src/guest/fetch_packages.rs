@@ -71,8 +71,8 @@ impl FarmStep<Container> for FetchPackages {
         let status = Status::of(&rootfs)?;
         let is_begun = is_begun(&status, &text);
         let order = read_order(cx, at)?;
-        let lacking = order.as_ref().map_or(&[][..], |order| &order.lacking);
-        if GuestPackages::missing(&self.wanted, &status, lacking).is_empty() {
+        let known = order.clone().unwrap_or_default();
+        if GuestPackages::missing(&self.wanted, &status, &known).is_empty() {
             return Ok(Check::Satisfied);
         }
         // An installation that was begun is ended as it was begun: apt does not resolve half-installed packages.
@@ -141,10 +141,17 @@ impl FetchPackages {
         });
         let texts = texts.collect::<Result<Vec<_>>>()?;
         let indexes: Vec<_> = texts.iter().map(|text| PackageIndex::new(text)).collect();
-        let (mut names, mut lacking) = (Vec::new(), Vec::new());
+        let present = Status::parse(status);
+        let (mut names, mut lacking, mut provided) = (Vec::new(), Vec::new(), Vec::new());
         for name in &self.wanted {
             let plain = plain(name).to_owned();
-            if plain == *name || apt.finds(cx, &plain)? {
+            let is_real = indexes.iter().any(|index| index.versions(&plain).next().is_some());
+            if !is_real && present.is_provided(&plain) {
+                provided.push(plain);
+            } else if plain == *name || apt.finds(cx, &plain)? {
+                if !is_real {
+                    provided.push(plain.clone());
+                }
                 names.push(plain);
             } else {
                 cx.note(&format!("{plain} cannot be had in this release: left out, as it is optional"));
@@ -153,7 +160,7 @@ impl FetchPackages {
         }
         let simulated = apt.simulate(cx, &names)?;
         let order = PackageOrder::new(cause(&self.wanted, status), &simulated, &indexes)?;
-        Ok(PackageOrder { lacking, ..order })
+        Ok(PackageOrder { lacking, provided, ..order })
     }
 }
 

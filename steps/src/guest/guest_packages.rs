@@ -11,10 +11,11 @@
 //! GuestPackages(["comfort", "build-essential"])
 //! ```
 //! Each name is a set or a package. A package that a release may lack is written `?name`: then it is said, and not an error.
+//! A name that the release has no package of, but that another package provides (`p7zip` in Debian 14: `7zip`), stands for that.
 //!
 //! | set | what is in it |
 //! | --- | --- |
-//! | `comfort` | the document's: sudo, bash, vim, mc, p7zip, p7zip-full, pigz, pbzip2, git |
+//! | `comfort` | the document's: sudo, bash, vim, mc, p7zip, p7zip-full (7zip from Debian 13 on), pigz, pbzip2, git |
 //! | `nut-build` | what NUT is built with, as its `docs/config-prereqs.txt` has it; what older releases lack is optional |
 //! | `nut-docs` | what its documentation is made with; the document: "it may be wise to not install" it everywhere |
 //!
@@ -78,19 +79,21 @@ pub(super) fn read_order(cx: &Cx, at: &Container) -> Result<Option<PackageOrder>
 impl GuestPackages {
     /// The names of all packages that are wanted, sets unfolded, each once; an optional one as `?name`.
     fn wanted(&self, at: &Container) -> Vec<String> {
-        let unfold = |name: &String| package_sets::unfold(name, at.base.release.distribution);
+        let unfold = |name: &String| package_sets::unfold(name, at.base.release);
         let names: BTreeSet<_> = self.0.iter().flat_map(unfold).collect();
         // What one asks for and another would like is asked for.
         let asked = |name: &&String| plain(name) == *name || !names.contains(plain(name));
         names.iter().filter(asked).cloned().collect()
     }
 
-    /// Those of the wanted packages that are not completely installed, but for optional ones that are `lacking`.
-    pub(super) fn missing<'a>(wanted: &'a [String], status: &Status, lacking: &[String]) -> Vec<&'a str> {
+    /// Those of the wanted packages that are not completely installed, by what apt found when the order was made: an
+    /// optional one may be lacking, and what is wanted by a name that only others provide is there with one of them.
+    pub(super) fn missing<'a>(wanted: &'a [String], status: &Status, order: &PackageOrder) -> Vec<&'a str> {
         let missing = |name: &&String| {
             let plain = plain(name);
-            let is_left_out = plain != *name && lacking.iter().any(|lacks| lacks == plain);
-            !status.is_installed(plain) && !is_left_out
+            let is_left_out = plain != *name && order.lacking.iter().any(|lacks| lacks == plain);
+            let is_provided = order.provided.iter().any(|name| name == plain) && status.is_provided(plain);
+            !status.is_installed(plain) && !is_left_out && !is_provided
         };
         wanted.iter().filter(missing).map(|name| plain(name)).collect()
     }
@@ -174,8 +177,8 @@ impl FarmStep<Container> for GuestPackages {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
         };
         let status = Status::of(&rootfs)?;
-        let lacking = read_order(cx, at)?.unwrap_or_default().lacking;
-        let missing = Self::missing(&wanted, &status, &lacking);
+        let order = read_order(cx, at)?.unwrap_or_default();
+        let missing = Self::missing(&wanted, &status, &order);
         if !missing.is_empty() {
             return Ok(Check::needed(format!("not installed in `{}`: {}", at.name, missing.join(", "))));
         }
@@ -210,7 +213,7 @@ impl FarmStep<Container> for GuestPackages {
             }
             cx.run(&guest.dpkg().args(["--force-confold", "--configure", "-a"]))
         })?;
-        mark_automatic(&rootfs, &debs, &self.wanted(at), at)?;
+        mark_automatic(&rootfs, &order, &self.wanted(at), at)?;
         // dpkg did not wait for the disk.
         cx.run(&Cmd::new("sync").arg("--file-system").arg(at.rootfs()))?;
         rootfs.remove(POLICY.0)?;
@@ -284,10 +287,18 @@ fn is_unpacked(status: &Status, deb: &Deb) -> bool {
 }
 
 /// Marks what was installed only because something else needs it, as apt does.
-fn mark_automatic(rootfs: &Rootfs, debs: &[Deb], wanted: &[String], at: &Container) -> Result<()> {
+fn mark_automatic(rootfs: &Rootfs, order: &PackageOrder, wanted: &[String], at: &Container) -> Result<()> {
     let mut states = rootfs.read_to_edit(STATES)?.unwrap_or_default();
-    let asked = |deb: &&Deb| wanted.iter().any(|name| plain(name) == deb.name);
-    for deb in debs.iter().filter(|deb| !asked(deb)) {
+    let status = Status::of(rootfs)?;
+    let provides = |deb: &Deb, name: &String| {
+        let package = status.package(&deb.name);
+        order.provided.contains(name) && package.is_some_and(|package| package.provides.contains(name))
+    };
+    let asked = |deb: &Deb| {
+        let by_name = wanted.iter().any(|name| plain(name) == deb.name);
+        by_name || order.provided.iter().any(|name| provides(deb, name))
+    };
+    for deb in order.debs().iter().filter(|deb| !asked(deb)) {
         if !states.lines().any(|line| line.strip_prefix("Package: ") == Some(deb.name.as_str())) {
             let arch = at.base.arch.debian();
             states += &format!("Package: {}\nArchitecture: {arch}\nAuto-Installed: 1\n\n", deb.name);
@@ -329,6 +340,15 @@ mod tests {
             (1, 0),
             "what is asked for is not optional"
         );
+        let forky = wanted(&["comfort", "nut-build"], Distribution::Debian, "forky");
+        let newer = ["7zip", "?ksh93u+m", "?liblua5.1-0-dev"];
+        assert!(
+            newer.iter().all(|name| forky.iter().filter(|other| other == name).count() == 1),
+            "{forky:?}"
+        );
+        assert!(["p7zip", "p7zip-full", "?ksh"].iter().all(|name| !forky.contains(&(*name).to_owned())));
+        let trixie = wanted(&["nut-build"], Distribution::Debian, "trixie");
+        assert!(trixie.contains(&"?ksh".to_owned()) && trixie.contains(&"?liblua5.1-0-dev".to_owned()));
         let centos = wanted(&["nut-build", "nut-docs"], Distribution::CentOS, "7");
         assert!(centos.contains(&"gcc-c++".to_owned()) && !centos.contains(&"g++".to_owned()));
     }
@@ -337,7 +357,19 @@ mod tests {
     fn only_an_optional_package_may_be_lacking() {
         let status = Status::parse("Package: a\nStatus: install ok installed\n");
         let wanted = ["a", "?a", "b", "?c", "?d"].map(str::to_owned);
-        let lacking = ["b", "c"].map(str::to_owned);
-        assert_eq!(GuestPackages::missing(&wanted, &status, &lacking), ["b", "d"]);
+        let lacking = ["b", "c"].map(str::to_owned).to_vec();
+        let order = PackageOrder { lacking, ..PackageOrder::default() };
+        assert_eq!(GuestPackages::missing(&wanted, &status, &order), ["b", "d"]);
+    }
+
+    #[test]
+    fn a_name_that_others_provide_is_there_with_one_of_them() {
+        let status =
+            Status::parse("Package: 7zip\nStatus: install ok installed\nProvides: p7zip (= 1), awk\n");
+        let wanted = ["awk", "p7zip", "rar"].map(str::to_owned);
+        let provided = ["p7zip", "rar"].map(str::to_owned).to_vec();
+        let order = PackageOrder { provided, ..PackageOrder::default() };
+        let missing = GuestPackages::missing(&wanted, &status, &order);
+        assert_eq!(missing, ["awk", "rar"], "of awk, the release has a package");
     }
 }

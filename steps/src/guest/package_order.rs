@@ -26,6 +26,8 @@ pub(super) struct PackageOrder {
     pub(super) actions: Vec<Action>,
     /// The optional packages that the release does not have.
     pub(super) lacking: Vec<String>,
+    /// The packages that are wanted by a name that only others provide.
+    pub(super) provided: Vec<String>,
 }
 
 /// What tells one question to apt from another: the packages that are wanted, and those that are there.
@@ -36,7 +38,7 @@ pub(super) fn cause(wanted: &[String], status: &str) -> String {
 impl PackageOrder {
     /// The order in what `apt-get --simulate` says, with what the indexes say of the packages.
     pub(super) fn new(cause: String, simulated: &str, indexes: &[PackageIndex<'_>]) -> Result<Self> {
-        let (mut actions, lacking) = (Vec::new(), Vec::new());
+        let mut actions = Vec::new();
         for line in simulated.lines() {
             if let Some(rest) = line.strip_prefix("Inst ") {
                 actions.push(Action::Unpack(find(rest, indexes)?));
@@ -47,7 +49,7 @@ impl PackageOrder {
                 bail!("apt wants to remove a package of the container: `{line}`");
             }
         }
-        Ok(Self { cause, actions, lacking })
+        Ok(Self { cause, actions, ..Self::default() })
     }
 
     /// The order in a text of [`PackageOrder::text`].
@@ -60,20 +62,22 @@ impl PackageOrder {
                 Some(("unpack", deb)) => order.actions.push(Action::Unpack(deb.parse()?)),
                 Some(("configure", name)) => order.actions.push(Action::Configure(name.to_owned())),
                 Some(("lacking", name)) => order.lacking.push(name.to_owned()),
+                Some(("provided", name)) => order.provided.push(name.to_owned()),
                 _ => bail!("`{line}` is no line of an order of packages"),
             }
         }
         Ok(order)
     }
 
-    /// As text: the cause, then a line for each action, and for each package that is lacking.
+    /// As text: the cause, then a line for each action, and for each package that is lacking or merely provided.
     pub(super) fn text(&self) -> String {
         let lines = self.actions.iter().map(|action| match action {
             Action::Unpack(deb) => format!("unpack {deb}\n"),
             Action::Configure(name) => format!("configure {name}\n"),
         });
         let lacking = self.lacking.iter().map(|name| format!("lacking {name}\n"));
-        format!("{}\n{}", self.cause, lines.chain(lacking).collect::<String>())
+        let provided = self.provided.iter().map(|name| format!("provided {name}\n"));
+        format!("{}\n{}", self.cause, lines.chain(lacking).chain(provided).collect::<String>())
     }
 
     /// The packages that are unpacked.
@@ -124,10 +128,12 @@ SHA256: 01
                          Conf vim-common (2:9-1 Debian:12.1/stable [all])\nConf vim (2:9-1 x [arm64])\n";
         let mut order = PackageOrder::new("why".to_owned(), simulated, &[PackageIndex::new(INDEX)])?;
         order.lacking.push("emacs".to_owned());
+        order.provided.push("editor".to_owned());
         assert_eq!(
             order.text(),
             "why\nunpack vim-common 2:9-1 vim-common_2%3a9-1_all.deb 8 01\n\
-             unpack vim 2:9-1 vim_2%3a9-1_arm64.deb 7 00\nconfigure vim-common\nconfigure vim\nlacking emacs\n"
+             unpack vim 2:9-1 vim_2%3a9-1_arm64.deb 7 00\nconfigure vim-common\nconfigure vim\nlacking emacs\n\
+             provided editor\n"
         );
         assert_eq!(PackageOrder::parse(&order.text())?, order);
         Ok(())

@@ -1,9 +1,10 @@
 //! The sets of packages that `GuestPackages` knows by name, with each distribution's names for what is in them.
 //!
 //! `comfort` is the document's own; `nut-build` and `nut-docs` are those of the page that the document refers to for them,
-//! `docs/config-prereqs.txt` of NUT. `?` marks what some releases or architectures lack. It does not install anything.
+//! `docs/config-prereqs.txt` of NUT. `?` marks what some releases or architectures lack. What a newer release of
+//! Debian calls otherwise stands in [`RENAMED`]. It does not install anything.
 
-use crate::release::Distribution;
+use crate::release::{Distribution, Release};
 
 /// A set of packages.
 struct Set {
@@ -59,11 +60,31 @@ static SETS: [Set; 3] = [
     },
 ];
 
-/// The packages that `name` stands for in a distribution: those of a set, or itself.
-pub fn unfold(name: &str, distribution: Distribution) -> Vec<String> {
-    let names = SETS.iter().find(|set| set.name == name).map(|set| match distribution {
+/// What Debian calls otherwise from a version on: the older name, the newer one, that version.
+const RENAMED: [(&str, &str, u32); 4] = [
+    ("p7zip", "7zip", 13),
+    ("p7zip-full", "7zip", 13),
+    ("lua5.1-dev", "liblua5.1-0-dev", 13),
+    ("ksh", "ksh93u+m", 14),
+];
+
+/// The packages that `name` stands for in a release: those of a set, or itself.
+pub fn unfold(name: &str, release: &Release) -> Vec<String> {
+    let names = SETS.iter().find(|set| set.name == name).map(|set| match release.distribution {
         Distribution::CentOS => set.yum,
         _ => set.apt,
     });
-    names.map_or_else(|| vec![name.to_owned()], |names| names.iter().map(|name| (*name).to_owned()).collect())
+    let Some(names) = names else { return vec![name.to_owned()] };
+    names.iter().map(|name| called(name, release)).collect()
+}
+
+/// What a release calls a package of a set, which may be optional.
+fn called(name: &str, release: &Release) -> String {
+    let (mark, plain) = name.strip_prefix('?').map_or(("", name), |plain| ("?", plain));
+    let version = release.version.parse().unwrap_or(0);
+    let renamed = RENAMED.iter().find(|(older, _, since)| *older == plain && version >= *since);
+    match renamed.filter(|_| release.distribution == Distribution::Debian) {
+        Some((_, newer, _)) => format!("{mark}{newer}"),
+        None => name.to_owned(),
+    }
 }

@@ -61,6 +61,10 @@ const DEBIAN_13: &[Architecture] = {
     use Architecture::{Amd64, Arm64, Armel, Armhf, I386, Ppc64el, Riscv64, S390x};
     &[Amd64, Arm64, Armel, Armhf, I386, Ppc64el, Riscv64, S390x]
 };
+const DEBIAN_14: &[Architecture] = {
+    use Architecture::{Amd64, Arm64, Armhf, I386, Loong64, Ppc64el, Riscv64, S390x};
+    &[Amd64, Arm64, Armhf, I386, Loong64, Ppc64el, Riscv64, S390x]
+};
 const UBUNTU_18: &[Architecture] = {
     use Architecture::{Amd64, Arm64, Armhf, I386, Ppc64el, S390x};
     &[Amd64, Arm64, Armhf, I386, Ppc64el, S390x]
@@ -74,55 +78,31 @@ const CENTOS_7: &[Architecture] = {
     &[Amd64, Arm64, Armhf, I386, Ppc64el]
 };
 const ANY: &[Architecture] = {
-    use Architecture::{Amd64, Arm64, Armel, Armhf, I386, Mips, Mips64el, Mipsel, Ppc64el, Riscv64, S390x};
-    &[Amd64, Arm64, Armel, Armhf, I386, Mips, Mips64el, Mipsel, Ppc64el, Riscv64, S390x]
+    use Architecture::{
+        Amd64, Arm64, Armel, Armhf, I386, Loong64, Mips, Mips64el, Mipsel, Ppc64el, Riscv64, S390x,
+    };
+    &[Amd64, Arm64, Armel, Armhf, I386, Loong64, Mips, Mips64el, Mipsel, Ppc64el, Riscv64, S390x]
 };
 
 /// Before systems were merged.
-static SPLIT: Quirks = Quirks {
+const SPLIT: Quirks = Quirks {
     merged_usr: false,
     also_required: &[],
     never_required: &[],
+    dhcp_client: "isc-dhcp-client",
     boots_emulated: true,
     cgroup_v1_only: false,
 };
-static SPLIT_CGROUP_1: Quirks = Quirks {
-    merged_usr: false,
-    also_required: &[],
-    never_required: &[],
-    boots_emulated: true,
-    cgroup_v1_only: true,
-};
-static MERGED: Quirks = Quirks {
-    merged_usr: true,
-    also_required: &[],
-    never_required: &[],
-    boots_emulated: true,
-    cgroup_v1_only: false,
-};
-static MERGED_CGROUP_1: Quirks = Quirks {
-    merged_usr: true,
-    also_required: &[],
-    never_required: &[],
-    boots_emulated: true,
-    cgroup_v1_only: true,
-};
+static SPLIT_CGROUP_1: Quirks = Quirks { cgroup_v1_only: true, ..SPLIT };
+const MERGED: Quirks = Quirks { merged_usr: true, ..SPLIT };
+static MERGED_CGROUP_1: Quirks = Quirks { cgroup_v1_only: true, ..MERGED };
 /// A package says that it is merged.
-static SAYS_MERGED: Quirks = Quirks {
-    merged_usr: true,
-    also_required: &["usr-is-merged"],
-    never_required: &["usrmerge"],
-    boots_emulated: true,
-    cgroup_v1_only: false,
-};
+static SAYS_MERGED: Quirks =
+    Quirks { also_required: &["usr-is-merged"], never_required: &["usrmerge"], ..MERGED };
 /// systemd 253 and later are reported not to boot as PID 1 under qemu-user (systemd issue 28901).
-static NEWER: Quirks = Quirks {
-    merged_usr: true,
-    also_required: &[],
-    never_required: &["usrmerge"],
-    boots_emulated: false,
-    cgroup_v1_only: false,
-};
+const DEBIAN_13_QUIRKS: Quirks = Quirks { never_required: &["usrmerge"], boots_emulated: false, ..MERGED };
+/// Without the ISC's DHCP client.
+static DEBIAN_14_QUIRKS: Quirks = Quirks { dhcp_client: "dhcpcd-base", ..DEBIAN_13_QUIRKS };
 
 /// All releases that Drover knows.
 #[rustfmt::skip]
@@ -132,7 +112,8 @@ pub static RELEASES: &[Release] = &[
     Release { distribution: Distribution::Debian, code_name: "buster",   version: "10", state: State::Archived, mirrors: &DEBIAN, keys: Some(&DEBIAN_REMOVED_KEYS), security: Some("buster/updates"),    architectures: DEBIAN_9,  quirks: &MERGED },
     Release { distribution: Distribution::Debian, code_name: "bullseye", version: "11", state: State::Current,  mirrors: &DEBIAN, keys: Some(&DEBIAN_KEYS),         security: Some("bullseye-security"), architectures: DEBIAN_12, quirks: &MERGED },
     Release { distribution: Distribution::Debian, code_name: "bookworm", version: "12", state: State::Current,  mirrors: &DEBIAN, keys: Some(&DEBIAN_KEYS),         security: Some("bookworm-security"), architectures: DEBIAN_12, quirks: &SAYS_MERGED },
-    Release { distribution: Distribution::Debian, code_name: "trixie",   version: "13", state: State::Current,  mirrors: &DEBIAN, keys: Some(&DEBIAN_KEYS),         security: Some("trixie-security"),   architectures: DEBIAN_13, quirks: &NEWER },
+    Release { distribution: Distribution::Debian, code_name: "trixie",   version: "13", state: State::Current,  mirrors: &DEBIAN, keys: Some(&DEBIAN_KEYS),         security: Some("trixie-security"),   architectures: DEBIAN_13, quirks: &DEBIAN_13_QUIRKS },
+    Release { distribution: Distribution::Debian, code_name: "forky",    version: "14", state: State::Current,  mirrors: &DEBIAN, keys: Some(&DEBIAN_KEYS),         security: Some("forky-security"),    architectures: DEBIAN_14, quirks: &DEBIAN_14_QUIRKS },
     Release { distribution: Distribution::Ubuntu, code_name: "xenial",   version: "16.04", state: State::Current, mirrors: &UBUNTU, keys: Some(&UBUNTU_KEYS), security: Some("xenial-security"), architectures: UBUNTU_18, quirks: &SPLIT },
     Release { distribution: Distribution::Ubuntu, code_name: "bionic",   version: "18.04", state: State::Current, mirrors: &UBUNTU, keys: Some(&UBUNTU_KEYS), security: Some("bionic-security"), architectures: UBUNTU_18, quirks: &SPLIT },
     Release { distribution: Distribution::Ubuntu, code_name: "focal",    version: "20.04", state: State::Current, mirrors: &UBUNTU, keys: Some(&UBUNTU_KEYS), security: Some("focal-security"),  architectures: UBUNTU_20, quirks: &MERGED },
