@@ -6,7 +6,7 @@ use crate::attempt_log::AttemptLog;
 use crate::daemon;
 use crate::lines::{Line, Lines, Tail};
 use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
-use crate::{Cmd, CommandError, HostFile, Interrupt, Interrupted, Output};
+use crate::{Cmd, CommandError, HostFile, Interrupt, Interrupted, Output, removal};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -159,6 +159,19 @@ impl Cx {
     pub fn start_daemon(&self, command: &Cmd, log: &Path) -> Result<u32> {
         self.log.write(&format!("$ {command} >>{} 2>&1 &\n", log.display()))?;
         daemon::start(command, log)
+    }
+
+    /// Removes what is at `path`: a tree, a file or a link, which is not followed. Nothing there is fine. What another
+    /// mount shows in it is never touched.
+    ///
+    /// # Errors
+    /// When something is mounted at `path` or below it, or something cannot be removed; when an interrupt or the step's
+    /// timeout ends it early, which leaves a part.
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        if path.symlink_metadata().is_ok() {
+            self.log_line(&format!("remove {}", path.display()));
+        }
+        removal::remove(path, &mut || self.sleep(Duration::ZERO))
     }
 
     /// A line for the log and the screen.

@@ -151,19 +151,6 @@ impl Apt {
         archives::prove(cx, debs)
     }
 
-    /// Forgets lists and all: what can be fetched again, once nobody needs it.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub fn forget(dir: &Path) -> Result<()> {
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("remove `{}`", dir.display()))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn get(&self) -> Cmd {
         Cmd::new("apt-get").arg("-q").env("APT_CONFIG", self.dir.join("apt.conf"))
     }

@@ -38,5 +38,4 @@ pub mod ssh_ports;
 pub mod step;
 pub mod survey;
 mod tail;
-pub mod tree;
 pub mod trust;

@@ -5,7 +5,6 @@
 use crate::base::Base;
 use crate::dpkg::Status;
 use crate::guest::emulate::Guest;
-use crate::tree;
 use anyhow::{Context, Result, ensure};
 use drover_assist::list::LIST;
 use drover_assist::native::{LIBRARIES, LOADER, LOCALE, adapt};
@@ -57,7 +56,7 @@ pub(super) fn check(cx: &Cx, twin: &Base) -> Result<Check> {
 pub(super) fn make(cx: &Cx, twin: &Base) -> Result<()> {
     let place = directory(cx, twin);
     let partial = place.with_extension("partial");
-    tree::remove(cx, &partial)?;
+    cx.remove_tree(&partial)?;
     let rootfs = Rootfs::open(twin.rootfs())?;
     let versions = versions(&rootfs)?;
     let maker = Maker { cx, twin, rootfs, to: partial.join("natives"), programs: partial.join("programs") };
@@ -72,7 +71,7 @@ pub(super) fn make(cx: &Cx, twin: &Base) -> Result<()> {
     }
     write(&partial.join("packages"), versions.as_bytes(), 0o644)?;
     write(&partial.join("digest"), digest_of(&versions).as_bytes(), 0o644)?;
-    tree::remove(cx, &place)?;
+    cx.remove_tree(&place)?;
     fs::rename(&partial, &place).with_context(|| format!("rename `{}`", partial.display()))
 }
 

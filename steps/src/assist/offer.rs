@@ -7,7 +7,6 @@ use super::natives::{self, PERL_CONFIG, make_directory};
 use crate::architecture::Architecture;
 use crate::base::Base;
 use crate::host::{Registration, registration};
-use crate::tree;
 use anyhow::{Context, Result};
 use drover_assist::list::{Entry, LIST};
 use drover_assist::native::{LIBRARIES, rename};
@@ -114,7 +113,7 @@ fn linked(from: &Path, to: &Path) -> std::io::Result<bool> {
 impl Maker {
     /// Offers the programs of all entries that are `suitable`, and nothing else. Returns how many there are.
     fn make(&self, cx: &Cx, suitable: impl Fn(&Entry) -> bool) -> Result<usize> {
-        tree::remove(cx, &self.place)?;
+        cx.remove_tree(&self.place)?;
         let mut count = 0;
         for entry in LIST.iter().filter(|entry| suitable(entry)) {
             count += self.add(entry)?;

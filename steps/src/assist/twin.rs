@@ -8,7 +8,6 @@ use super::natives;
 use crate::base::Base;
 use crate::resource::{BASE, TWIN};
 use crate::step::FarmStep;
-use crate::tree;
 use anyhow::Result;
 use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
 use std::time::Duration;
@@ -57,6 +56,6 @@ impl FarmStep<Base> for Twin {
             return Ok(Undo::default());
         }
         let what = format!("remove the natives {}", natives.display());
-        Ok(Undo::default().act(what, move |cx| tree::remove(cx, &natives)))
+        Ok(Undo::default().act(what, move |cx| cx.remove_tree(&natives)))
     }
 }

@@ -11,7 +11,6 @@ use crate::base::Base;
 use crate::guest::emulate::Guest;
 use crate::resource::{EMULATION, EMULATION_POOL};
 use crate::step::FarmStep;
-use crate::tree;
 use anyhow::Result;
 use drover_engine::{Check, Claim, Cx, Need, Resource, Rootfs, Undo};
 use std::time::Duration;
@@ -69,7 +68,7 @@ impl FarmStep<Base> for Configure {
         checkpoint::trust_memory(at)?;
         let root = at.partial();
         let tmp = cx.cache(&format!("tmp/{}", at.id()));
-        tree::remove(cx, &tmp)?;
+        cx.remove_tree(&tmp)?;
         let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?;
         let version = |name: &str| Some(manifest.deb(name).ok()?.version.clone());
         let client = Client { base: at, name: &at.id(), is_base: true, version: &version };
@@ -79,7 +78,7 @@ impl FarmStep<Base> for Configure {
         });
         cx.keep_log(&root.join("var/log/dpkg.log"))?;
         ended?;
-        tree::remove(cx, &tmp)?;
+        cx.remove_tree(&tmp)?;
         mark(at, "configure", &manifest)
     }
 }

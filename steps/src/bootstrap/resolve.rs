@@ -15,7 +15,6 @@ use crate::ours::remove_empty;
 use crate::package_index::{PackageIndex, file_name};
 use crate::resource::{LXC_CACHE, MIRROR_POOL, PACKAGES};
 use crate::step::FarmStep;
-use crate::tree;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
 use std::collections::{BTreeSet, HashMap};
@@ -70,7 +69,7 @@ impl FarmStep<Base> for Resolve {
     fn undo<'a>(&'a self, _cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
         let half_made = [at.partial(), checkpoint::directory(at)].into_iter().filter(|path| path.exists());
         let undo = half_made.fold(Undo::default(), |undo, path| {
-            undo.act(format!("remove the half-made {}", path.display()), move |cx| tree::remove(cx, &path))
+            undo.act(format!("remove the half-made {}", path.display()), move |cx| cx.remove_tree(&path))
         });
         // The last base system of a distribution leaves its directory empty.
         let Some(place) = at.rootfs().parent().map(Path::to_owned).filter(|place| place.is_dir()) else {

@@ -5,13 +5,11 @@
 use super::checkpoint::{self, stage};
 use super::package_set;
 use super::resolve::apt_directory;
-use crate::apt::Apt;
 use crate::base::Base;
 use crate::dpkg::Status;
 use crate::guest::emulate::Guest;
 use crate::resource::BASE;
 use crate::step::FarmStep;
-use crate::tree;
 use anyhow::{Context, Result, anyhow, bail};
 use drover_engine::{Check, Claim, Cmd, Cx, Kind, Need, Resource, Rootfs, Undo};
 use std::fs;
@@ -65,8 +63,8 @@ impl FarmStep<Base> for Seal {
         let place = at.rootfs();
         fs::rename(&partial, &place)
             .with_context(|| format!("rename `{}` to `{}`", partial.display(), place.display()))?;
-        tree::remove(cx, &checkpoint::directory(at))?;
-        Apt::forget(&apt_directory(cx, at))
+        cx.remove_tree(&checkpoint::directory(at))?;
+        cx.remove_tree(&apt_directory(cx, at))
     }
 
     fn undo<'a>(&'a self, _cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
@@ -77,14 +75,14 @@ impl FarmStep<Base> for Seal {
         // Out of its place at once: what is only half there is no base system.
         let what = format!("remove the base system {}", place.display());
         Ok(Undo::default().act(what, move |cx| {
-            tree::remove(cx, &at.partial())?;
+            cx.remove_tree(&at.partial())?;
             let partial = at.partial();
             match fs::rename(&place, &partial) {
                 // An overlay does not move what lies below it: then it goes where it is.
-                Err(error) if error.kind() == ErrorKind::CrossesDevices => tree::remove(cx, &place),
+                Err(error) if error.kind() == ErrorKind::CrossesDevices => cx.remove_tree(&place),
                 moved => {
                     moved.with_context(|| format!("rename `{}`", place.display()))?;
-                    tree::remove(cx, &partial)
+                    cx.remove_tree(&partial)
                 }
             }
         }))

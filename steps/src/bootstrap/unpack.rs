@@ -7,8 +7,8 @@ use super::checkpoint::{self, known_manifest, mark, stage, unmark_all};
 use crate::archives;
 use crate::base::Base;
 use crate::mirror::Mirror;
+use crate::snapshot;
 use crate::step::FarmStep;
-use crate::{snapshot, tree};
 use anyhow::{Context, Result};
 use drover_engine::{Access, Check, Claim, Cmd, Cx, Need, Resource, Rootfs, Undo};
 use std::fs;
@@ -59,7 +59,7 @@ impl FarmStep<Base> for Unpack {
         archives::prove(cx, &manifest.required)?;
         let root = at.partial();
         unmark_all(at)?;
-        tree::remove(cx, &root)?;
+        cx.remove_tree(&root)?;
         make_root(cx, &root)?;
         link_usr(at, &root)?;
         extract(cx, &manifest.required, &root)?;

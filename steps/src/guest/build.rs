@@ -40,7 +40,9 @@ use crate::dpkg::STATUS;
 use crate::step::FarmStep;
 use crate::{ours, resource};
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
+use drover_engine::{
+    Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo, mount_at_or_below,
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -299,6 +301,13 @@ impl FarmStep<Container> for Build {
             const REMOVE: &str = "rm -rf \"$0\"; rmdir --ignore-fail-on-non-empty \"${0%/*}\"";
             let words = as_account(&at.farm.account);
             if place.exists() {
+                // The account's `rm` would go on in what somebody has bound there.
+                let mount = mount_at_or_below(&place)?.map(|mount| mount.display().to_string());
+                ensure!(
+                    mount.is_none(),
+                    "`{0}` is mounted there; umount it first",
+                    mount.unwrap_or_default()
+                );
                 cx.run(&Cmd::new(&words[0]).args(&words[1..]).args(["sh", "-euc", REMOVE]).arg(&place))?;
             }
             ours::remove(stamp.path())

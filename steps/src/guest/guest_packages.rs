@@ -37,7 +37,6 @@ use super::emulate::{Guest, PACKAGES, watch_dpkg};
 use super::fetch_packages::{FetchPackages, apt_directory};
 use super::package_order::{Action, PackageOrder};
 use super::{package_sets, yum};
-use crate::apt::Apt;
 use crate::archives::{self, Deb};
 use crate::assist::Client;
 use crate::container::Container;
@@ -45,7 +44,6 @@ use crate::dpkg::Status;
 use crate::release::Distribution;
 use crate::resource;
 use crate::step::FarmStep;
-use crate::tree;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
 use serde::Deserialize;
@@ -217,8 +215,8 @@ impl FarmStep<Container> for GuestPackages {
         // dpkg did not wait for the disk.
         cx.run(&Cmd::new("sync").arg("--file-system").arg(at.rootfs()))?;
         rootfs.remove(POLICY.0)?;
-        Apt::forget(&apt_directory(cx, at))?;
-        tree::remove(cx, &tmp)
+        cx.remove_tree(&apt_directory(cx, at))?;
+        cx.remove_tree(&tmp)
     }
 
     fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {

@@ -3,12 +3,12 @@
 //! It does not know what makes containers, only how to remove one that is so marked and that nobody works on.
 
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Cmd, Cx};
+use drover_engine::{Cx, mount_at_or_below};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// LXC's own mark for a container that is being made; locked as long as somebody is at it.
 pub(crate) const MARK: &str = "partial";
@@ -34,7 +34,7 @@ pub(crate) fn remove(cx: &Cx, directory: &Path) -> Result<()> {
         return Ok(());
     }
     ensure!(!is_locked(&mark)?, "another lxc-create is still making `{}`: wait for it", directory.display());
-    if let Some(mount) = mounts_below(directory)?.first() {
+    if let Some(mount) = mount_at_or_below(directory)? {
         bail!(
             "`{}` is half-made, but `{}` is mounted in it: umount it first",
             directory.display(),
@@ -45,7 +45,7 @@ pub(crate) fn remove(cx: &Cx, directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path != mark {
-            cx.run(&Cmd::new("rm").args(["--recursive", "--force", "--one-file-system", "--"]).arg(path))?;
+            cx.remove_tree(&path)?;
         }
     }
     fs::remove_file(&mark).with_context(|| format!("cannot remove `{}`", mark.display()))?;
@@ -66,30 +66,13 @@ fn is_locked(mark: &Path) -> Result<bool> {
     }
 }
 
-/// What is mounted at or below `directory`, as this process sees it.
-fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>> {
-    let directory = fs::canonicalize(directory)?;
-    let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the table of mounts")?;
-    let places = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    Ok(places.filter(|place| place.starts_with(&directory)).collect())
-}
-
-/// The kernel writes blanks in the table of mounts as `\040`.
-fn unescape(field: &str) -> PathBuf {
-    let plain = field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n");
-    plain.replace("\\134", "\\").into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sees_mounts_and_locks() {
-        assert!(mounts_below(Path::new("/")).expect("table").contains(&PathBuf::from("/proc")));
-        assert_eq!(unescape("/a\\040b"), PathBuf::from("/a b"));
+    fn sees_locks() {
         let directory = tempfile::tempdir().expect("directory");
-        assert_eq!(mounts_below(directory.path()).expect("table"), Vec::<PathBuf>::new());
         let mark = directory.path().join(MARK);
         assert!(!is_locked(&mark).expect("absent"));
         fs::write(&mark, "").expect("mark");

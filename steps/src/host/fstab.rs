@@ -81,7 +81,7 @@ impl Mount {
         }
         let mut entries = fs::read_dir(&self.path).with_context(|| format!("cannot read `{path}`"))?;
         ensure!(entries.next().is_none(), "`{path}` holds something, which a mount would hide: move it away");
-        let inside = crate::tree::mount_inside_of(&self.path)?;
+        let inside = drover_engine::mount_at_or_below(&self.path)?;
         ensure!(inside.is_none(), "something is mounted below `{path}`: umount it first");
         Ok(())
     }

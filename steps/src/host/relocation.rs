@@ -6,7 +6,6 @@
 mod back;
 
 use super::volume::Volume;
-use crate::tree;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Cmd, Cx};
 use std::fs;
@@ -68,7 +67,7 @@ impl Relocation {
             from.display(),
             to.display()
         );
-        let mounts = tree::mount_inside_of(from)?;
+        let mounts = drover_engine::mount_at_or_below(from)?;
         ensure!(
             mounts.is_none(),
             "`{}` is mounted in `{}`, which is to be moved: umount it first",
@@ -138,7 +137,7 @@ impl Relocation {
         }
         fs::create_dir_all(&self.to).with_context(|| format!("make `{}`", self.to.display()))?;
         self.link()?;
-        tree::remove(cx, &self.aside())
+        cx.remove_tree(&self.aside())
     }
 
     /// Brings what is in the old place to the new one.
@@ -158,7 +157,7 @@ impl Relocation {
             }
         }
         let moving = self.moving();
-        tree::remove(cx, &moving)?;
+        cx.remove_tree(&moving)?;
         cx.run(&Cmd::new("cp").args(["--archive", "--one-file-system", "--"]).arg(&self.from).arg(&moving))?;
         cx.run(&Cmd::new("sync").arg("--file-system").arg(&moving))?;
         let aside = self.aside();
