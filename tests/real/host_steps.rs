@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("each_step_of_the_host_is_needed_then_done_then_left_alone", one_by_one),
     ("killed_steps_of_the_host_are_done_by_the_next_run", killed),
     ("what_the_host_cannot_do_is_said_before_anything_runs", refused),
+    ("a_network_of_somebody_elses_is_never_taken", networks),
 ];
 
 /// All architectures, so that a program of each is executed.
@@ -149,5 +150,66 @@ fn refused(site: &Site) -> Result<()> {
         ensure!(before == trace(&host)?, "a refused run changed: {}", difference(&before, &trace(&host)?));
         host.shell(mend)?;
     }
+    Ok(())
+}
+
+/// Each is a bridge, a name or a network that lxc-net would take from somebody, were it let.
+fn networks(site: &Site) -> Result<()> {
+    const BR0: &str = "ip link add br0 type bridge; ip link set br0 up";
+    const GONE: &str = "ip link del br0";
+    let host = site.fresh_host("host-networks")?;
+    let cases = [
+        ("br0", format!("{BR0}; ip address add 192.168.1.5/24 dev br0"), "it has the address 192.168.1.5/24", GONE),
+        ("br0", format!("{BR0}; ip address add 10.0.3.1/24 dev br0"), "lxc-net did not make it", GONE),
+        ("br0", format!("{BR0}; ip address add fd00::5/64 dev br0"), "it has the address fd00::5/64", GONE),
+        ("br0", BR0.to_owned(), "lxc-net did not make it", GONE),
+        (
+            "br0",
+            format!("{BR0}; ip link add vx0 type vxlan id 7 dstport 4789; ip link set vx0 master br0"),
+            "the vxlan interface `vx0` is on it",
+            "ip link del br0; ip link del vx0",
+        ),
+        (
+            "lxcbr0",
+            format!("{}; ip route add default dev lxcbr0 table 77", BR0.replace("br0", "lxcbr0")),
+            "the default route leads over it",
+            "ip link del lxcbr0",
+        ),
+        (
+            "lxcbr0",
+            "ip link add vpn0 type veth; ip link set vpn0 up; ip route add 10.0.0.0/8 dev vpn0 table 42".to_owned(),
+            "`vpn0` leads to 10.0.0.0/8 (routing table 42)",
+            "ip link del vpn0",
+        ),
+        (
+            "lxcbr0",
+            "ip link add lan0 type veth; ip address add 10.0.3.9/32 dev lan0; ip link set lan0 up".to_owned(),
+            "`lan0` leads to 10.0.3.9/32",
+            "ip link del lan0",
+        ),
+        (
+            "br0",
+            "mkdir -p /etc/network; printf 'iface br0 inet dhcp\n  bridge_ports eth0\n' >/etc/network/interfaces".to_owned(),
+            "is configured in `/etc/network/interfaces` (`iface br0 inet dhcp`)",
+            "rm /etc/network/interfaces",
+        ),
+        ("lan0", "ip link add lan0 type veth".to_owned(), "is no bridge", "ip link del lan0"),
+    ];
+    for (name, spoil, complaint, mend) in &cases {
+        host.shell(spoil)?;
+        let before = host.shell("ip address; ip route show table all")?;
+        let name = format!("host.Bridge.name={name:?}");
+        let words = ["run", "--only", "host/bridge", "--set", &name, PLAN];
+        let run = drover(&host, &words)?.exits(7).with_context(|| spoil.clone())?;
+        ensure!(run.stderr.contains(complaint), "`{complaint}` is not in:\n{}", run.stderr);
+        ensure!(
+            host.shell("ip address; ip route show table all")? == before,
+            "`{spoil}`: the network changed"
+        );
+        host.shell(mend)?;
+    }
+    // What a VPN lays over the default route is no network of its own.
+    host.shell("ip link add vpn0 type veth; ip link set vpn0 up; ip route add 0.0.0.0/1 dev vpn0")?;
+    drover(&host, &["run", "--only", "host/bridge", PLAN])?.ok()?;
     Ok(())
 }

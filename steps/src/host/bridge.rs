@@ -16,6 +16,11 @@
 //! | `network` | its network; the bridge has the first address |
 //! | `dhcp` | first and last address that DHCP gives away; all but the bridge's own if not given |
 //!
+//! A bridge that is there already is taken only if lxc-net made it and it is nothing else: a network card on it, an address
+//! or a default route of somebody else's is a complaint before anything runs, since lxc-net would take the addresses away.
+//! So are a name that another configuration of the host gives to an interface, and a network to which a route of any
+//! routing table leads.
+//!
 //! **Changes** `/etc/default/lxc-net`, line by line: `USE_LXC_BRIDGE`, `LXC_BRIDGE`, `LXC_ADDR`, `LXC_NETMASK`,
 //! `LXC_NETWORK`, `LXC_DHCP_RANGE`, `LXC_DHCP_MAX`. Other lines stay as they are.
 //!
@@ -29,7 +34,7 @@
 //! the lines.
 
 use super::lxc_net::LxcNet;
-use super::{lines, routes};
+use super::{bridge_place, lines};
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
@@ -39,7 +44,6 @@ use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Where lxc-net's settings are.
@@ -83,23 +87,8 @@ impl FarmStep<Farm> for Bridge {
         vec![Resource::new(LXC_NET_INPUT, "Bridge")]
     }
 
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        let interface = Path::new("/sys/class/net").join(&self.name);
-        let free = !interface.exists() || interface.join("bridge").is_dir();
-        ensure!(
-            free,
-            "the interface `{}` is there and is no bridge: give the farm's another name",
-            self.name
-        );
-        let other = routes::overlapping(self.network)?.into_iter().find(|route| route.interface != self.name);
-        other.map_or(Ok(()), |route| {
-            anyhow::bail!(
-                "the network {} is in use: `{}` leads to {}; give the bridge another `network`",
-                self.network,
-                route.interface,
-                route.network
-            )
-        })
+    fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        bridge_place::ensure_free(cx, &self.name, self.network)
     }
 
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {

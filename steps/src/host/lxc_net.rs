@@ -189,7 +189,8 @@ fn path(name: &str) -> PathBuf {
     program::find(name).unwrap_or_else(|| name.into())
 }
 
-fn dnsmasq() -> Result<Option<Process>> {
+/// lxc-net's dnsmasq, if it runs.
+pub(super) fn dnsmasq() -> Result<Option<Process>> {
     Process::of_pid_file(Path::new(PID_FILE), "dnsmasq")
 }
 

@@ -6,6 +6,7 @@ mod apt_lock;
 mod binfmt;
 mod bridge;
 mod bridge_dns;
+mod bridge_place;
 mod build_home;
 mod build_key;
 pub(crate) mod cgroups;
