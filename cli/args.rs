@@ -29,7 +29,7 @@ pub(crate) enum Command {
     /// Show what a run would change, and why; changes nothing
     Plan(Plan),
     /// Run the last plan again, with the options it was run with unless others are given
-    Resume(Pace),
+    Resume(Resume),
     /// Show how far the last run is, or how it ended
     Status(Status),
     /// Show what came of a run, and what took how long
@@ -122,18 +122,54 @@ fn pool(text: &str) -> Result<(String, u32), String> {
     }
 }
 
+/// What programs get of the environment that Drover is started in.
+#[derive(Clone, Debug, Default, Group, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Passed {
+    /// Pass a variable on to all that is started, as it is now: by its name alone; may be repeated. Programs get an
+    /// environment that Drover makes, and nothing else of yours: see `drover steps environment`
+    #[arg(long = "env", value_name = "NAME", value_parser = variable)]
+    #[serde(default)]
+    pub(crate) env: Vec<String>,
+}
+
+impl Passed {
+    /// These, and those of before.
+    pub(crate) fn and(&self, before: &Self) -> Self {
+        let mut env = before.env.clone();
+        env.extend(self.env.iter().filter(|name| !before.env.contains(name)).cloned());
+        Self { env }
+    }
+}
+
+/// The name of a variable that can be passed on.
+fn variable(text: &str) -> Result<String, String> {
+    drover_engine::not_to_be_passed(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
 #[derive(Debug, Group)]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) pace: Pace,
+    #[command(flatten)]
+    pub(crate) passed: Passed,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    #[command(flatten)]
+    pub(crate) passed: Passed,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) passed: Passed,
     /// End with 2 if a run would change something
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
@@ -177,7 +213,7 @@ pub(crate) struct Logs {
 
 #[derive(Debug, Group)]
 pub(crate) struct Steps {
-    /// The step's name in plans, such as `DefineDomain`
+    /// The step's name in plans, such as `DefineDomain`; or `environment`, what programs are given
     pub(crate) step: Option<String>,
     /// JSON on standard output
     #[arg(long)]
@@ -210,6 +246,8 @@ pub(crate) struct Doctor {
     /// Set a value in the plan, as for `run`; may be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) passed: Passed,
     /// JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
@@ -222,6 +260,8 @@ pub(crate) struct Destroy {
     /// Set a value in the plan, as for `run`; may be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) passed: Passed,
     /// Only this container, which leaves host and base systems as they are; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) container: Vec<String>,

@@ -12,6 +12,9 @@ use exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Err(error) = drover_engine::shed_inherited() {
+        return Exit::Failed.report(&error).into();
+    }
     if let Some(mark) = guarded() {
         return match drover_engine::guardian::watch(&mark) {
             Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -209,5 +211,157 @@ fn a_report_is_for_people_and_for_jenkins() -> Result<()> {
         assert!(xml.contains(part), "{part} is not in:\n{xml}");
     }
     world.ends(3, &["report", "--junit", "--json"])?;
+    Ok(())
+}
+
+/// A command of a plan that writes down what it is given: variables, umask, directory, descriptors, signals, limits.
+const TELLS: &str = r#"Command(name: "tells", check: "test -e @/told/limits", run: "
+    mkdir @/told; readlink /proc/$$/cwd >@/told/cwd; cd @/told
+    cat /proc/$$/environ >environ; umask >umask; ls /proc/$$/fd >fds
+    grep -E '^Sig(Blk|Ign)' /proc/self/status >signals; ulimit -a >limits"),
+    HostFile(path: "@/made/deep/file", content: "text"),"#;
+
+/// How Drover is started, in front of its own words.
+const FRIENDLY: &[&str] = &["env", "-i", "PATH=/usr/bin:/bin", "HOME=/root"];
+
+/// The same, by somebody who has all sorts of things set, opened, ignored, blocked and limited.
+const HOSTILE: &str = "umask UMASK; exec 9</etc/passwd; ulimit -S -f 20000; ulimit -S -n 100; cd \"$0\"; \
+    exec /usr/bin/env --ignore-signal=CHLD,TERM,USR1 --block-signal=INT,HUP PATH=::.:bin HOME=/nowhere TERM=vt100 \
+    LANG=de_DE.UTF-8 LC_ALL=de_DE.UTF-8 LANGUAGE=de_DE:de LD_LIBRARY_PATH=/nowhere LD_BIND_NOW=1 MALLOC_ARENA_MAX=1 \
+    PERL5LIB=/nowhere PERL5OPT=-w QEMU_STRACE=1 APT_CONFIG=/nowhere DPKG_ROOT=/nowhere VIRSH_DEBUG=0 \
+    LIBVIRT_DEFAULT_URI=test:///default MAKEFLAGS=-n CARGO_HOME=/nowhere TMPDIR=\"$0/mine\" TOKEN=secret ENV=/nowhere \
+    BASH_ENV=/nowhere IFS=x CDPATH=/ TZ=Asia/Tokyo POSIXLY_CORRECT=1 GREP_OPTIONS=-v DROVER_RUN=1-1.1 \"$@\"";
+
+impl World {
+    /// Runs Drover as `before` starts it, and answers with what it was that the plan's command was told.
+    fn told(&self, before: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, String>> {
+        let program = [env!("CARGO_BIN_EXE_drover"), "--state", "state"];
+        let words: Vec<_> = before.iter().chain(&program).chain(arguments).collect();
+        let output = Command::new(words[0]).args(&words[1..]).current_dir(self.0.path()).output()?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let entries = fs::read_dir(self.path("told"))?.collect::<Result<Vec<_>, _>>()?;
+        let told = entries.iter().map(|it| {
+            let name = it.file_name().to_string_lossy().into_owned();
+            Ok((name, fs::read_to_string(it.path())?))
+        });
+        told.collect()
+    }
+
+    /// All that is there with its mode, but for what is called differently each time.
+    fn modes(&self) -> Result<Vec<String>> {
+        let found = Command::new("find")
+            .args(["state", "told", "made", "-printf", "%m %p\n"])
+            .current_dir(&self.0)
+            .output()?;
+        let own = self.0.path().file_name().context("it has a name")?.to_string_lossy().into_owned();
+        let text = String::from_utf8(found.stdout)?.replace(&own, "@");
+        let mut modes: Vec<_> = text
+            .lines()
+            .filter(|line| !line.contains("/snap.") && !line.contains("/blobs/"))
+            .map(str::to_owned)
+            .collect();
+        modes.sort();
+        Ok(modes)
+    }
+}
+
+/// The variables in a text such as `/proc/PID/environ`, without the mark of the run.
+fn variables(environ: &str) -> Vec<&str> {
+    let mut variables: Vec<_> =
+        environ.split_terminator('\0').filter(|it| !it.starts_with("DROVER_RUN=")).collect();
+    variables.sort_unstable();
+    variables
+}
+
+#[test]
+fn whoever_starts_it_and_from_where_commands_are_given_the_same() -> Result<()> {
+    let friendly = World::with(TELLS)?;
+    let mut expected = friendly.told(FRIENDLY, &["run", "plan.ron"])?;
+    let environ = expected.remove("environ").context("it was told")?;
+    assert_eq!(
+        variables(&environ),
+        [
+            "HOME=/root",
+            "LANGUAGE=",
+            "LC_ALL=C.UTF-8",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "TERM=dumb"
+        ]
+    );
+    assert_eq!((expected["umask"].as_str(), expected["cwd"].as_str()), ("0022\n", "/\n"));
+    // 32 and 33 are the C library's own: nobody can set them.
+    let masks = expected["signals"].split_whitespace().filter_map(|word| u64::from_str_radix(word, 16).ok());
+    assert_eq!(masks.map(|mask| mask & !(0b11 << 31)).collect::<Vec<_>>(), [0, 0]);
+    for umask in ["000", "077"] {
+        let world = World::with(TELLS)?;
+        // What an empty entry of PATH would find.
+        fs::write(world.path("sh"), "#!/bin/false\n")?;
+        fs::set_permissions(world.path("sh"), fs::Permissions::from_mode(0o755))?;
+        fs::create_dir(world.path("mine"))?;
+        fs::set_permissions(world.path("mine"), fs::Permissions::from_mode(0o700))?;
+        let (script, place) = (HOSTILE.replace("UMASK", umask), world.0.path().display().to_string());
+        let mut told = world.told(&["/bin/sh", "-c", &script, &place], &["run", "plan.ron"])?;
+        let given = told.remove("environ").context("it was told")?;
+        assert_eq!(variables(&given), variables(&environ), "umask {umask}");
+        assert_eq!(told, expected, "umask {umask}");
+        assert_eq!(world.modes()?, friendly.modes()?, "umask {umask}");
+        assert_eq!(fs::read_dir(world.path("mine"))?.count(), 0, "TMPDIR was used");
+    }
+    // The shell's own default PATH, if it has none at all.
+    let world = World::with(TELLS)?;
+    let told = world.told(&["/usr/bin/env", "-i"], &["run", "plan.ron"])?;
+    assert_eq!(variables(&told["environ"]), variables(&environ));
+    Ok(())
+}
+
+#[test]
+fn a_variable_gets_through_if_the_plan_or_the_command_line_names_it() -> Result<()> {
+    let world = World::with(TELLS)?;
+    let own = ["env", "-i", "PATH=/opt/own/bin:/bin", "http_proxy=http://p:1", "ALL_PROXY=http://q:1"];
+    let before = [&own[..], &["PLANNED=by the plan", "ASKED=for", "OTHER=none"]].concat();
+    let planned = ["--set", "env=[\"PLANNED\", \"UNSET\"]"];
+    let told = world.told(&before, &[&["run", "plan.ron", "--env", "ASKED"], &planned[..]].concat())?;
+    let expected = [
+        "ALL_PROXY=http://q:1",
+        "ASKED=for",
+        "HOME=/root",
+        "LANGUAGE=",
+        "LC_ALL=C.UTF-8",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/own/bin",
+        "PLANNED=by the plan",
+        "TERM=dumb",
+        "http_proxy=http://p:1",
+    ];
+    assert_eq!(variables(&told["environ"]), expected);
+    // The name is remembered, and no value.
+    fs::remove_dir_all(world.path("told"))?;
+    let request = fs::read_to_string(world.path("state/request.json"))?;
+    assert!(request.contains("ASKED") && !request.contains("for\""), "{request}");
+    let before = [&own[..], &["PLANNED=anew", "ASKED=again", "MORE=too"]].concat();
+    let told = world.told(&before, &["resume", "--env", "MORE"])?;
+    let environ = variables(&told["environ"]);
+    for variable in ["PLANNED=anew", "ASKED=again", "MORE=too"] {
+        assert!(environ.contains(&variable), "{environ:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn variables_that_cannot_be_passed_on_are_told() -> Result<()> {
+    let world = World::new()?;
+    for (name, why) in
+        [("A=b", "write `A` alone"), ("PATH", "always Drover's own"), ("a-b", "no name of a variable")]
+    {
+        for command in ["run", "plan", "destroy", "doctor"] {
+            let refused = world.ends(3, &[command, "plan.ron", "--env", name])?;
+            assert!(refused.stderr.contains(why), "{command}: {}", refused.stderr);
+        }
+    }
+    let unset = world.ends(0, &["plan", "plan.ron", "--env", "NO_SUCH_VARIABLE"])?;
+    assert!(unset.stderr.contains("`--env NO_SUCH_VARIABLE`: there is no such variable"), "{}", unset.stderr);
+    let page = world.ends(0, &["steps", "environment"])?.stdout;
+    assert!(page.starts_with("# environment\n") && page.contains("--env"), "{page}");
+    assert!(world.ends(0, &["steps"])?.stdout.contains("`drover steps environment`"));
+    assert!(world.ends(0, &["run", "--help"])?.stdout.contains("drover steps environment"));
     Ok(())
 }

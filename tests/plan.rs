@@ -181,9 +181,27 @@ fn the_examples_of_the_manual_are_right() {
             "order: ",
             "four: ci-11-amd64 ci-11-arm64 ci-12-amd64 ci-12-arm64",
             "different: plain known",
+            "cached: ",
             "large: jenkins-debian12-amd64 jenkins-debian12-arm64",
         ]
     );
+}
+
+/// What programs get of the caller's environment: the plan's names, and those of what it includes, each once; or other ones
+/// from the command line.
+#[test]
+fn a_plan_passes_variables_on_by_name() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let path = directory.path().join("plan.ron");
+    std::fs::write(directory.path().join("base.ron"), r#"Plan(name: "base", env: ["A", "B"])"#)
+        .expect("written");
+    let text = r#"Plan(name: "top", include: ["base.ron"], env: ["B", "C_1"])"#;
+    std::fs::write(&path, text).expect("it can be written");
+    let env =
+        |set: &[&str]| load_with(&path, set).map(|loaded| loaded.env).map_err(|wrong| wrong[0].to_string());
+    assert_eq!(env(&[]), Ok(vec!["A".into(), "B".into(), "C_1".into()]));
+    assert_eq!(env(&["env=[\"X\"]"]), Ok(vec!["X".into()]));
+    assert_eq!(env(&["env=[]"]), Ok(vec![]));
 }
 
 /// RON that is unusual and right: comments, raw text, nested comments, parentheses that hold nothing.

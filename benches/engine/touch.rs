@@ -123,6 +123,7 @@ pub(crate) fn touch(dir: &Path, jobs: usize) -> Result<()> {
         plan: "touch".to_owned(),
         source: String::new(),
         limits: Limits { jobs, pools: BTreeMap::new() },
+        environment: drover_engine::Environment::default(),
         interrupt: Interrupt::default(),
         retries: Retries::default(),
         fail_fast: false,

@@ -22,7 +22,7 @@ pub(super) fn again(source: &str) -> String {
 }
 
 /// The command that undoes what is meant by `target`, as one would type it after `drover`.
-fn command(target: &Target, disregard_others: bool) -> String {
+fn command(target: &Target, options: &Destroy) -> String {
     let quoted = |word: &str| match word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:*".contains(c)) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
@@ -30,8 +30,13 @@ fn command(target: &Target, disregard_others: bool) -> String {
     let plan = quoted(&target.plan.display().to_string());
     let names = target.only.iter().map(|name| format!(" --container {}", quoted(name)));
     let values = target.set.iter().map(|value| format!(" --set {}", quoted(value)));
-    let others = disregard_others.then(|| " --disregard-others".to_owned());
-    names.chain(values).chain(others).fold(format!("{DESTROY}{plan}"), |command, option| command + &option)
+    let passed = options.passed.env.iter().map(|name| format!(" --env {name}"));
+    let others = options.disregard_others.then(|| " --disregard-others".to_owned());
+    names
+        .chain(values)
+        .chain(passed)
+        .chain(others)
+        .fold(format!("{DESTROY}{plan}"), |command, option| command + &option)
 }
 
 /// Undoes what was made of a plan.
@@ -51,16 +56,17 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     let interrupt = Interrupt::default();
     let pace = Pace::default();
     let target = target(options);
-    let mut how = run::options(&plan.name, &target, &pace, interrupt.clone());
-    how.source = command(&target, options.disregard_others);
+    let environment = super::environment(&plan.env, &options.passed);
+    let mut how = run::options(&plan.name, &target, &pace, environment, interrupt.clone());
+    how.source = command(&target, options);
     let work = Work { graph: &plan.graph, selected: &selected, state: &state, options: &how };
     let takebacks = drover_engine::takebacks(&work, &journal);
     let told = told(&takebacks, options)?;
     if options.dry_run || !does_something(&takebacks) || !agreed(options.yes)? {
         return Ok(told);
     }
-    super::resume::remember(&state, &target, &pace, |target| {
-        Some(command(target, options.disregard_others))
+    super::resume::remember(&state, &target, (&pace, &options.passed), |target| {
+        Some(command(target, options))
     })?;
     let begun = Instant::now();
     let signal = run::listen(&interrupt)?;

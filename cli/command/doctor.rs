@@ -7,7 +7,7 @@ use crate::args::{Doctor, Pace};
 use crate::exit::Exit;
 use anyhow::{Context, Result};
 use console::style;
-use drover_engine::{Complaint, Cx, Finding as Found, Interrupt, Preview, PreviewOptions};
+use drover_engine::{Complaint, Cx, Environment, Finding as Found, Interrupt, Preview, PreviewOptions};
 use drover_state::{Failure, StateDir};
 use drover_steps::doctor::{Finding, Level, Patient, examine};
 use drover_steps::host::HostPackages;
@@ -27,11 +27,12 @@ pub(crate) fn doctor(state: Option<&Path>, options: &Doctor) -> Result<Exit> {
     };
     let command = options.plan.as_ref().map_or_else(|| PathBuf::from("PLAN"), PathBuf::clone);
     let state = super::existing_state_dir(state)?;
-    let asked = asked(&plan, state.as_ref(), &format!("drover run {}", command.display()))?;
+    let environment = super::environment(&plan.env, &options.passed);
+    let asked = asked(&plan, state.as_ref(), &environment, &format!("drover run {}", command.display()))?;
     let patient = Patient { farm: &plan.farm, containers: &plan.containers, state: state.as_ref() };
     // What a step complains of already is not told twice.
     let is_new = |finding: &Finding| asked.iter().all(|known| known.found != finding.found);
-    let examined: Vec<_> = examine(&Cx::to_look(), &patient).into_iter().filter(is_new).collect();
+    let examined: Vec<_> = examine(&Cx::looking(environment), &patient).into_iter().filter(is_new).collect();
     let mut findings = [asked, examined].concat();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Green);
@@ -50,9 +51,15 @@ fn built_in(set: &[String]) -> Result<Loaded> {
 }
 
 /// What the steps say: their preconditions, which a run would stop at, and what it would do on the host.
-fn asked(plan: &Loaded, state: Option<&StateDir>, run: &str) -> Result<Vec<Finding>> {
+fn asked(
+    plan: &Loaded,
+    state: Option<&StateDir>,
+    environment: &Environment,
+    run: &str,
+) -> Result<Vec<Finding>> {
     let how = PreviewOptions {
         jobs: super::run::limits(&Pace::default()).jobs,
+        environment: environment.clone(),
         interrupt: Interrupt::default(),
         cache: state
             .map_or_else(|| StateDir::default_path().map(|path| path.join("cache")), |it| Ok(it.cache()))?,

@@ -12,10 +12,10 @@ mod run;
 mod status;
 mod steps;
 
-use crate::args::{Args, Command, Target};
+use crate::args::{Args, Command, Passed, Target};
 use crate::exit::Exit;
 use anyhow::{Result, anyhow};
-use drover_engine::{Edge, Graph, Selection};
+use drover_engine::{Edge, Environment, Graph, Selection};
 use drover_state::{Journal, NodeId, RunId, StateDir};
 use drover_steps::plan::{Diagnostic, Loaded, Settings};
 use std::collections::HashSet;
@@ -56,9 +56,9 @@ fn require_root() -> Result<()> {
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     let state = args.state.as_deref();
     match &args.command {
-        Command::Run(options) => run::run(state, &options.target, &options.pace),
+        Command::Run(options) => run::run(state, &options.target, &options.pace, &options.passed),
         Command::Plan(options) => plan::plan(state, options),
-        Command::Resume(pace) => resume::resume(state, pace),
+        Command::Resume(options) => resume::resume(state, options),
         Command::Status(options) => status::status(state, options),
         Command::Report(options) => report::report(state, options),
         Command::Logs(options) => logs::logs(state, options),
@@ -78,16 +78,18 @@ struct Planned {
     selection: Vec<bool>,
     /// The names of all containers.
     containers: Vec<String>,
+    /// The names of the caller's variables that programs get.
+    env: Vec<String>,
 }
 
 impl Planned {
     /// Loads a plan and selects from it.
     fn load(target: &Target) -> Result<Self> {
-        let Loaded { name, graph, containers, .. } = load(&target.plan, &target.settings())?;
+        let Loaded { name, graph, containers, env, .. } = load(&target.plan, &target.settings())?;
         let containers = containers.iter().map(|container| container.name.clone()).collect();
         let Target { only, until, exclude, .. } = target.clone();
         let selection = Selection { only, until, exclude }.of(&graph)?;
-        Ok(Self { name, graph, selection, containers })
+        Ok(Self { name, graph, selection, containers, env })
     }
 
     /// The containers that are meant and cannot do without one of the nodes.
@@ -124,6 +126,15 @@ fn diagnostics(found: &[Diagnostic]) -> String {
         several => format!("{several} errors"),
     };
     format!("{}\n\n{count} in the plan; nothing was done", texts.join("\n\n"))
+}
+
+/// The environment of programs: with what the plan passes on, by these names, and what the command line does. Who names a variable
+/// on the command line and has not set it is told so.
+fn environment(plan: &[String], passed: &Passed) -> Environment {
+    for name in passed.env.iter().filter(|name| std::env::var_os(name).is_none()) {
+        eprintln!("drover: `--env {name}`: there is no such variable here, so programs get none");
+    }
+    Environment::passing(plan.iter().chain(&passed.env))
 }
 
 /// The state directory that the arguments name, or the default one.

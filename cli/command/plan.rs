@@ -19,6 +19,7 @@ pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
     let recorded = state.as_ref().map(recorded).transpose()?.unwrap_or_default();
     let how = PreviewOptions {
         jobs: super::run::limits(&Pace::default()).jobs,
+        environment: super::environment(&planned.env, &options.passed),
         interrupt: Interrupt::default(),
         cache: state
             .map_or_else(|| StateDir::default_path().unwrap_or_default(), |state| state.path().to_owned())

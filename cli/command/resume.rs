@@ -3,7 +3,7 @@
 //! Resuming is not a mode: it is `drover run` with what was asked for last. The plan is read anew, so an edited plan is
 //! simply run as it is now.
 
-use crate::args::{Pace, Target};
+use crate::args::{Pace, Passed, Resume, Target};
 use crate::exit::Exit;
 use anyhow::{Context, Result, bail};
 use drover_state::StateDir;
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Runs what was asked for last.
-pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
+pub(crate) fn resume(state: Option<&Path>, options: &Resume) -> Result<Exit> {
     // The state directory of somebody else is another one.
     super::require_root()?;
     let directory = super::state_dir(state)?;
@@ -23,7 +23,7 @@ pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
         }
         Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
     };
-    let Request { destroy, target, pace: before } =
+    let Request { destroy, target, pace, passed } =
         serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
     let plan = target.plan.display();
     if let Some(destroy) = destroy {
@@ -33,7 +33,7 @@ pub(crate) fn resume(state: Option<&Path>, pace: &Pace) -> Result<Exit> {
         );
     }
     eprintln!("drover: resuming {}", target.plan.display());
-    super::run::run(state, &target, &pace.or(&before))
+    super::run::run(state, &target, &options.pace.or(&pace), &options.passed.and(&passed))
 }
 
 /// What was asked for.
@@ -46,6 +46,9 @@ struct Request {
     target: Target,
     #[serde(default)]
     pace: Pace,
+    /// The names of variables; what they hold is for whoever resumes to say.
+    #[serde(default)]
+    passed: Passed,
 }
 
 /// Keeps what is asked for, so that it can be asked for again from any directory: to run it, or, if it is to undo it, by
@@ -53,12 +56,13 @@ struct Request {
 pub(crate) fn remember(
     directory: &StateDir,
     target: &Target,
-    pace: &Pace,
+    (pace, passed): (&Pace, &Passed),
     destroy: impl FnOnce(&Target) -> Option<String>,
 ) -> Result<()> {
     let target = Target { plan: std::path::absolute(&target.plan)?, ..target.clone() };
-    let text =
-        serde_json::to_string_pretty(&Request { destroy: destroy(&target), target, pace: pace.clone() })?;
+    let destroy = destroy(&target);
+    let request = Request { destroy, target, pace: pace.clone(), passed: passed.clone() };
+    let text = serde_json::to_string_pretty(&request)?;
     drover_engine::HostFile::new(file(directory)).mode(0o600).write(&text)
 }
 

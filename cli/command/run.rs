@@ -1,11 +1,11 @@
 //! `drover run`: makes the world as the plan says.
 
 use super::{Planned, state_dir};
-use crate::args::{Pace, Target};
+use crate::args::{Pace, Passed, Target};
 use crate::display;
 use crate::exit::Exit;
 use anyhow::{Context, Result};
-use drover_engine::{Interrupt, Limits, Options, Report, Retries, Work};
+use drover_engine::{Environment, Interrupt, Limits, Options, Report, Retries, Work};
 use drover_state::{Journal, Lock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -22,18 +22,19 @@ const SILENCE: Duration = Duration::from_secs(60);
 const MIRROR: u32 = 2;
 
 /// Runs what is selected of a plan.
-pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace) -> Result<Exit> {
+pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace, passed: &Passed) -> Result<Exit> {
     let begun = Instant::now();
     let planned = Planned::load(target)?;
     super::require_root()?;
     let state = state_dir(state)?;
     let lock = Lock::acquire(&state)?;
-    super::resume::remember(&state, target, pace, |_| None)?;
+    super::resume::remember(&state, target, (pace, passed), |_| None)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
     notes.iter().for_each(|note| eprintln!("drover: {note}"));
     let interrupt = Interrupt::default();
     let signal = listen(&interrupt)?;
-    let options = options(&planned.name, target, pace, interrupt);
+    let environment = super::environment(&planned.env, passed);
+    let options = options(&planned.name, target, pace, environment, interrupt);
     let work = Work { graph: &planned.graph, selected: &planned.selection, state: &state, options: &options };
     let report = drover_engine::run(&work, &mut journal, display::observer().as_mut())?;
     super::close(journal);
@@ -41,11 +42,18 @@ pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace) -> Result<
     Ok(exit(&report, signal.load(Ordering::Relaxed)))
 }
 
-pub(crate) fn options(plan: &str, target: &Target, pace: &Pace, interrupt: Interrupt) -> Options {
+pub(crate) fn options(
+    plan: &str,
+    target: &Target,
+    pace: &Pace,
+    environment: Environment,
+    interrupt: Interrupt,
+) -> Options {
     Options {
         plan: plan.to_owned(),
         source: target.plan.display().to_string(),
         limits: limits(pace),
+        environment,
         interrupt,
         retries: Retries::default(),
         silence: SILENCE,

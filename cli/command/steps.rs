@@ -1,21 +1,33 @@
-//! `drover steps`: the manuals, from the same source as the rustdoc.
+//! `drover steps`: the manuals, from the same source as the rustdoc; and the pages on what is no step.
 
 use super::{print, print_json, table};
 use crate::args::Steps;
 use crate::exit::Exit;
 use anyhow::{Result, bail};
 use drover_steps::registry::{KINDS, Kind};
+use drover_steps::topic::{TOPICS, Topic};
 use serde_json::json;
 
 /// Shows one manual, or lists all steps.
 pub(crate) fn steps(options: &Steps) -> Result<Exit> {
     match &options.step {
         Some(name) => {
+            if let Some(topic) = TOPICS.iter().find(|topic| topic.name.eq_ignore_ascii_case(name)) {
+                return page(topic, options.json);
+            }
             let kind = find(name)?;
             if options.json { print_json(&as_json(kind))? } else { print(&kind.manual())? }
         }
         None if options.json => print_json(&KINDS.iter().map(as_json).collect::<Vec<_>>())?,
         None => print(&list())?,
+    }
+    Ok(Exit::Done)
+}
+
+fn page(Topic { name, summary, manual }: &Topic, json: bool) -> Result<Exit> {
+    match json {
+        true => print_json(&json!({ "name": name, "summary": summary, "manual": manual }))?,
+        false => print(manual)?,
     }
     Ok(Exit::Done)
 }
@@ -33,7 +45,9 @@ fn list() -> String {
     for kind in KINDS {
         table.add_row([kind.name, kind.slug, &summary(kind)]);
     }
-    table.trim_fmt()
+    let pages =
+        TOPICS.iter().map(|Topic { name, summary, .. }| format!("\n`drover steps {name}`: {summary}"));
+    pages.fold(table.trim_fmt() + "\n", |text, page| text + &page)
 }
 
 /// The first sentence below the manual's title.

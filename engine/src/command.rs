@@ -2,7 +2,7 @@
 //!
 //! It does not know steps: where output goes and when to stop is told by whoever runs it (`cx`).
 
-use crate::{Jail, MARK};
+use crate::{Environment, Jail, MARK};
 use anyhow::Result;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -26,7 +26,7 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// Runs `program`, looked up in PATH unless it holds a slash.
+    /// Runs `program`, looked up in [`crate::search_path`] unless it holds a slash.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -53,7 +53,7 @@ impl Cmd {
         self
     }
 
-    /// Sets an environment variable.
+    /// Sets an environment variable, beside those of [`Environment`].
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
@@ -67,7 +67,7 @@ impl Cmd {
         self
     }
 
-    /// Runs it in this directory (inside the jail, if there is one).
+    /// Runs it in this directory (inside the jail, if there is one); in `/` if none is named.
     #[must_use]
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
@@ -97,30 +97,24 @@ impl Cmd {
     }
 
     /// The process that this describes, marked with `mark`.
-    pub(crate) fn process(&self, mark: &str) -> Result<Command> {
-        let mut process = match &self.jail {
-            Some(jail) => jail.command(&self.program, &self.args, self.dir.as_deref())?,
-            None => self.bare(),
-        };
-        if let Some(path) = complete_path() {
-            process.env("PATH", path);
-        }
-        process.env("LC_ALL", "C.UTF-8").envs(self.env.iter().map(|(name, value)| (name, value)));
+    pub(crate) fn process(&self, environment: &Environment, mark: &str) -> Result<Command> {
+        let mut process = self.bare()?;
+        environment.give(&mut process, &self.env);
         if self.marked {
             process.env(MARK, mark);
-        } else {
-            process.env_remove(MARK);
         }
         Ok(process)
     }
 
-    fn bare(&self) -> Command {
-        let mut process = Command::new(&self.program);
-        process.args(&self.args);
-        if let Some(dir) = &self.dir {
-            process.current_dir(dir);
+    /// The process that this describes, with no environment of ours yet.
+    pub(crate) fn bare(&self) -> Result<Command> {
+        let dir = self.dir.as_deref();
+        if let Some(jail) = &self.jail {
+            return jail.command(&self.program, &self.args, dir);
         }
-        process
+        let mut process = Command::new(&self.program);
+        process.args(&self.args).current_dir(dir.unwrap_or(Path::new("/")));
+        Ok(process)
     }
 
     /// The error of not having been able to start it.
@@ -135,20 +129,6 @@ impl Cmd {
         let status = format!("cannot be started: {why}");
         CommandError { command: self.to_string(), status, tail: Vec::new() }
     }
-}
-
-/// PATH with the system's directories of programs, if they are not in it: `su` leaves them out.
-fn complete_path() -> Option<OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    let missing: Vec<_> = system.into_iter().filter(|dir| !dirs.contains(dir)).collect();
-    if missing.is_empty() {
-        return None;
-    }
-    dirs.extend(missing);
-    // Joining cannot fail: none of them holds a colon.
-    std::env::join_paths(dirs).ok()
 }
 
 /// As one would type it in a shell, quoted where it must be; without the jail.

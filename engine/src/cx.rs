@@ -6,7 +6,7 @@ use crate::attempt_log::AttemptLog;
 use crate::daemon;
 use crate::lines::{Line, Lines, Tail};
 use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
-use crate::{Cmd, CommandError, HostFile, Interrupt, Interrupted, Output, removal};
+use crate::{Cmd, CommandError, Environment, HostFile, Interrupt, Interrupted, Output, removal};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -61,6 +61,8 @@ pub struct Scope {
     pub deadline: Instant,
     /// Where [`Cx::cache`] leads: `STATE/cache`.
     pub cache: Arc<Path>,
+    /// What programs get, but for what a step sets.
+    pub environment: Environment,
     /// The value of the environment variable [`MARK`] of every process started for the run, by which whatever a killed
     /// run left behind is found.
     pub mark: Arc<str>,
@@ -85,7 +87,13 @@ impl Cx {
 
     /// A door for looking only, outside of any run: nobody hears what is said, nothing is logged, nothing is interrupted.
     pub fn to_look() -> Self {
+        Self::looking(Environment::default())
+    }
+
+    /// As [`Cx::to_look`], with another environment for programs.
+    pub fn looking(environment: Environment) -> Self {
         Self::new(Scope {
+            environment,
             attempt: Arc::new(Nobody),
             interrupt: Interrupt::default(),
             deadline: Instant::now() + Duration::from_secs(3600),
@@ -158,7 +166,7 @@ impl Cx {
     /// When `log` cannot be opened, or it cannot be started.
     pub fn start_daemon(&self, command: &Cmd, log: &Path) -> Result<u32> {
         self.log.write(&format!("$ {command} >>{} 2>&1 &\n", log.display()))?;
-        daemon::start(command, log)
+        daemon::start(command, &self.scope.environment, log)
     }
 
     /// Removes what is at `path`: a tree, a file or a link, which is not followed. Nothing there is fine. What another
@@ -272,10 +280,14 @@ impl Cx {
         if let Some(stopped) = self.limits().reached() {
             return Ok(Ended { status: ExitStatus::default(), stopped: Some(stopped) });
         }
-        Process::start(command.process(&self.scope.mark)?, command.stdin.as_deref(), pipes)
-            .map_err(|error| command.not_started(&error))?
-            .finish(&self.limits(), sink)
-            .with_context(|| format!("run `{command}`"))
+        Process::start(
+            command.process(&self.scope.environment, &self.scope.mark)?,
+            command.stdin.as_deref(),
+            pipes,
+        )
+        .map_err(|error| command.not_started(&error))?
+        .finish(&self.limits(), sink)
+        .with_context(|| format!("run `{command}`"))
     }
 
     /// Runs a process for what it prints.

@@ -2,7 +2,7 @@
 //!
 //! It does not know what the program serves, nor whether it is running already.
 
-use crate::Cmd;
+use crate::{Cmd, Environment};
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::path::Path;
@@ -19,19 +19,14 @@ exec "$@"
 "#;
 
 /// Starts `command` in a session of its own, its output going to the end of `log`. Returns its process id.
-pub(crate) fn start(command: &Cmd, log: &Path) -> Result<u32> {
+pub(crate) fn start(command: &Cmd, environment: &Environment, log: &Path) -> Result<u32> {
     let name = || format!("the log `{}` of a daemon", log.display());
     let out = File::options().create(true).append(true).open(log).with_context(name)?;
     let err = out.try_clone().with_context(name)?;
-    let inner = command.clone().unmarked().process("")?;
+    let inner = command.bare()?;
     let mut process = Command::new("setsid");
     process.args(["bash", "-c", SCRIPT, "daemon"]).arg(inner.get_program()).args(inner.get_args());
-    for (variable, value) in inner.get_envs() {
-        match value {
-            Some(value) => process.env(variable, value),
-            None => process.env_remove(variable),
-        };
-    }
+    environment.give(&mut process, &command.env);
     process.current_dir(inner.get_current_dir().unwrap_or(Path::new("/")));
     let mut child = process
         .stdin(Stdio::null())

@@ -5,7 +5,7 @@
 //! it kills whatever carries the mark. What escapes it all the same, the next run sweeps away, once the guardian of the one
 //! before is done. It does not know steps.
 
-use crate::{Interrupt, MARK};
+use crate::{Environment, Interrupt, MARK};
 use anyhow::{Context, Result, bail};
 use drover_state::StateDir;
 use rustix::io::Errno;
@@ -111,11 +111,12 @@ impl Guardian {
     /// Starts it: this very program with `arguments` and the mark, which must lead it to [`watch`]. What it holds of its
     /// watch is its standard output, which ends with it and to which it has nothing to say.
     pub(crate) fn start(arguments: &[OsString], mark: &str, Watch(directory): Watch) -> Result<Self> {
-        let process = Command::new("/proc/self/exe")
+        let mut process = Command::new("/proc/self/exe");
+        Environment::default().give(&mut process, &[]);
+        let process = process
             .arg0(std::env::args_os().next().unwrap_or_else(|| "drover".into()))
             .args(arguments)
             .arg(mark)
-            .env_remove(MARK)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(directory.map_or_else(Stdio::null, Stdio::from))

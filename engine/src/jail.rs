@@ -5,6 +5,7 @@
 
 use crate::Rootfs;
 use crate::command::quoted;
+use crate::environment::SYSTEM_PATH;
 use anyhow::{Context, Result, ensure};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -35,9 +36,6 @@ set -- "$(command -v unshare)" ${root:+--root="$root"} ${dir:+--wd="$dir"} -- "$
 ${enter:+"$enter" "$registrations" "$registration" --} "$@"
 exit $?
 "#;
-
-/// Where another system's programs are looked for, whatever PATH is here.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where a command runs, and what it finds mounted there.
 #[derive(Clone, Debug, Default)]
@@ -131,11 +129,13 @@ impl Jail {
     /// The process that makes this jail and runs `program` with `args` in it.
     pub(crate) fn command(&self, program: &OsStr, args: &[OsString], dir: Option<&Path>) -> Result<Command> {
         let mut command = Command::new("unshare");
+        command.current_dir("/");
         command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--"]);
         command.args(["sh", "-euc", SCRIPT, "jail"]);
         command.arg(self.root.as_deref().unwrap_or(Path::new("")));
         command.arg(dir.unwrap_or(Path::new("")));
-        command.arg(if self.root.is_some() { PATH } else { "" });
+        // Another system's programs are where they are in every system, whatever PATH is here.
+        command.arg(if self.root.is_some() { SYSTEM_PATH } else { "" });
         for (kind, source, target) in self.mounts()? {
             command.arg(kind).arg(source).arg(target);
         }

@@ -4,7 +4,7 @@
 
 use crate::cx::Nobody;
 use crate::failure::{Stop, guard, is_denied};
-use crate::{Attempt, Cx, Graph, Interrupt, Node, Scope};
+use crate::{Attempt, Cx, Environment, Graph, Interrupt, Node, Scope};
 use drover_state::{Failure, NodeId, Phase, Remedy};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) struct Look {
     pub(crate) interrupt: Interrupt,
     pub(crate) cache: Arc<Path>,
+    pub(crate) environment: Environment,
     pub(crate) mark: Arc<str>,
     pub(crate) diagnose: fn(&Failure) -> Option<Remedy>,
 }
@@ -129,6 +130,7 @@ impl Look {
             interrupt: self.interrupt.clone(),
             deadline: Instant::now() + patience,
             cache: Arc::clone(&self.cache),
+            environment: self.environment.clone(),
             mark: Arc::clone(&self.mark),
         })
     }

@@ -4,7 +4,7 @@
 
 use crate::failure::{Stop, guard, is_denied};
 use crate::look::Look;
-use crate::{Check, Graph, Interrupt, Interrupted, Node, Readiness};
+use crate::{Check, Environment, Graph, Interrupt, Interrupted, Node, Readiness};
 use anyhow::Result;
 use drover_state::{Failure, NodeId, Phase, Remedy, Status};
 use rayon::prelude::*;
@@ -21,6 +21,8 @@ pub struct PreviewOptions {
     pub interrupt: Interrupt,
     /// Where a run would have its caches; need not exist.
     pub cache: PathBuf,
+    /// What programs get, but for what a step sets.
+    pub environment: Environment,
     /// What is known about a failure.
     pub diagnose: fn(&Failure) -> Option<Remedy>,
 }
@@ -106,6 +108,7 @@ impl PreviewOptions {
         Look {
             interrupt: self.interrupt.clone(),
             cache: self.cache.as_path().into(),
+            environment: self.environment.clone(),
             // What only looks leaves nothing behind that would have to be found.
             mark: "preview".into(),
             diagnose: self.diagnose,

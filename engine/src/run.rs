@@ -15,7 +15,9 @@ mod worker;
 use crate::guardian::{self, Guardian, Watch};
 use crate::look::Look;
 use crate::schedule::Schedule;
-use crate::{Complaint, Edge, Graph, Interrupt, Limits, Observer, Report, Retries, Unmet, fingerprint};
+use crate::{
+    Complaint, Edge, Environment, Graph, Interrupt, Limits, Observer, Report, Retries, Unmet, fingerprint,
+};
 use anyhow::{Context, Result};
 use coordinator::Coordinator;
 use drover_state::{Failure, Journal, Remedy, StateDir};
@@ -52,6 +54,8 @@ pub struct Options {
     pub source: String,
     /// How much may go on at the same time.
     pub limits: Limits,
+    /// What programs get, but for what a step sets.
+    pub environment: Environment,
     /// By which the run is stopped.
     pub interrupt: Interrupt,
     /// How often, and when, failures that may pass are tried again.
@@ -80,6 +84,7 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
         let look = Look {
             interrupt: work.options.interrupt.clone(),
             cache: work.state.cache().into(),
+            environment: work.options.environment.clone(),
             mark: Arc::clone(&mark),
             diagnose: work.options.diagnose,
         };

@@ -140,6 +140,7 @@ impl<'a> Way<'a> {
             interrupt: options.interrupt.clone(),
             deadline: Instant::now() + graph.nodes()[node].step.timeout(),
             cache: state.cache().into(),
+            environment: options.environment.clone(),
             mark: mark.into(),
         })
     }

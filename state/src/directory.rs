@@ -79,10 +79,12 @@ impl StateDir {
     /// # Errors
     /// When that cannot be found out.
     pub fn existing(path: &Path) -> Result<Option<Self>> {
-        let runs = path.join("runs");
+        let root = std::path::absolute(path)
+            .with_context(|| format!("state directory `{}` has no absolute name", path.display()))?;
+        let runs = root.join("runs");
         let there =
             runs.try_exists().with_context(|| format!("state `{}` cannot be read", path.display()))?;
-        Ok(there.then(|| Self { root: path.to_owned() }))
+        Ok(there.then_some(Self { root }))
     }
 
     /// Where it is.

@@ -38,4 +38,5 @@ pub mod ssh_ports;
 pub mod step;
 pub mod survey;
 mod tail;
+pub mod topic;
 pub mod trust;

@@ -1,17 +1,13 @@
-//! Programs of the host, looked up as a shell does. It does not run them.
+//! Programs of the host, looked up where whatever Drover starts is looked up. It does not run them.
 
 use anyhow::{Result, bail};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-/// Where daemons and administrators' programs are, whether PATH says so or not.
-const ALWAYS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
-
-/// Finds the program `name` in PATH, or where such programs always are.
+/// Finds the program `name` in [`drover_engine::search_path`].
 pub fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(std::env::split_paths(ALWAYS));
-    places.map(|directory| directory.join(name)).find(|file| is_executable(file))
+    let path = drover_engine::search_path();
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| is_executable(file))
 }
 
 /// A file that cannot be looked at cannot be executed either.

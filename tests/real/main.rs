@@ -15,6 +15,7 @@ mod farm;
 mod faults;
 mod harness;
 mod host_steps;
+mod hostile;
 mod kill;
 mod killed;
 mod like_debootstrap;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         command_line::TESTS,
         terminal::TESTS,
         pair::TESTS,
+        hostile::TESTS,
         like_debootstrap::TESTS,
         releases::TESTS,
         container_steps::TESTS,

@@ -119,6 +119,7 @@ impl Worker<'_> {
             interrupt: self.work.options.interrupt.clone(),
             deadline: Instant::now() + step.timeout(),
             cache: Arc::clone(&self.cache),
+            environment: self.work.options.environment.clone(),
             mark: Arc::clone(&self.mark),
         })
     }

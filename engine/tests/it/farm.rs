@@ -292,6 +292,7 @@ impl Farm {
             plan: "toys".to_owned(),
             source: "plan.ron".to_owned(),
             limits: Limits { jobs: self.jobs, pools: BTreeMap::new() },
+            environment: drover_engine::Environment::default(),
             interrupt: self.interrupt.clone(),
             retries: Retries { count: 3, first: Duration::from_millis(10), most: Duration::from_millis(40) },
             fail_fast: false,

@@ -8,7 +8,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 fn options() -> PreviewOptions {
-    PreviewOptions { jobs: 2, interrupt: Interrupt::default(), cache: PathBuf::from("/nowhere"), diagnose }
+    PreviewOptions {
+        jobs: 2,
+        interrupt: Interrupt::default(),
+        cache: PathBuf::from("/nowhere"),
+        environment: drover_engine::Environment::default(),
+        diagnose,
+    }
 }
 
 #[test]

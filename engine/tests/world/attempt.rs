@@ -52,6 +52,7 @@ impl Attempt {
             interrupt: interrupt.clone(),
             deadline: Instant::now() + timeout,
             cache: dir.path().join("cache").into(),
+            environment: engine::Environment::default(),
             mark: format!("commands-{}", std::process::id()).into(),
         });
         Ok(Self { dir, lines, interrupt, cx })

@@ -76,6 +76,30 @@ fn environment_and_directory_are_as_asked() -> Result<()> {
     let mark = format!("commands-{}", std::process::id());
     assert_eq!(attempt.cx.read(&command)?, format!("C.UTF-8 y {mark}\n/\n"));
     assert_eq!(attempt.cx.read(&sh("echo $DROVER_RUN").unmarked())?, "\n");
+    assert_eq!(attempt.cx.read(&Cmd::new("pwd"))?, "/\n");
+    Ok(())
+}
+
+/// What a program gets when it is started by a test, whose own environment holds whatever cargo and its caller put there.
+#[test]
+fn a_program_gets_drovers_environment_and_nothing_else() -> Result<()> {
+    let attempt = Attempt::new(MINUTE)?;
+    let names = |command: &Cmd| -> Result<Vec<String>> {
+        let shown = attempt.cx.read(command)?;
+        let names = shown.split_terminator('\0').filter_map(|line| Some(line.split_once('=')?.0.to_owned()));
+        let mut names: Vec<_> = names.filter(|name| !name.to_lowercase().ends_with("_proxy")).collect();
+        names.sort();
+        Ok(names)
+    };
+    let all = Cmd::new("env").arg("-0");
+    assert!(std::env::vars_os().any(|(name, _)| name == "CARGO_MANIFEST_DIR"), "that would prove little");
+    assert_eq!(names(&all)?, ["DROVER_RUN", "HOME", "LANGUAGE", "LC_ALL", "PATH", "TERM"]);
+    assert_eq!(
+        names(&all.clone().unmarked().env("X", "y"))?,
+        ["HOME", "LANGUAGE", "LC_ALL", "PATH", "TERM", "X"]
+    );
+    // A step's own word is the last.
+    assert_eq!(attempt.cx.read(&sh("echo $LC_ALL").env("LC_ALL", "C"))?, "C\n");
     Ok(())
 }
 
@@ -173,6 +197,7 @@ fn a_daemon_is_nobodys_child_and_carries_no_mark() -> Result<()> {
     let environment = String::from_utf8(std::fs::read(proc.join("environ"))?)?;
     assert!(environment.split('\0').any(|variable| variable == "X=y"));
     assert!(!environment.contains(MARK));
+    assert!(!environment.contains("CARGO"), "{environment}");
     assert_eq!(lasting_descriptors(&proc)?, Vec::<String>::new());
     assert_eq!(std::fs::read_to_string(&log)?, "begun\n");
     assert!(attempt.log()?.starts_with("$ X=y sh -c"));

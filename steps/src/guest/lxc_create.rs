@@ -196,12 +196,9 @@ impl LxcCreate {
     }
 
     fn command(&self, at: &Container, first: &[PathBuf], log: &Path) -> Result<Cmd> {
-        let path = std::env::var("PATH").context("PATH is not set")?;
-        let first: String = first.iter().map(|directory| format!("{}:", directory.display())).collect();
-        let path = match self.template(at).copies() {
-            true => format!("{first}{path}:/usr/sbin:/usr/bin:/sbin:/bin"),
-            false => format!("{path}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        };
+        let path = drover_engine::search_path();
+        let path = first.iter().cloned().chain(std::env::split_paths(&path));
+        let path = std::env::join_paths(path).context("a directory of ours cannot stand in PATH")?;
         let command = Cmd::new("lxc-create")
             .env("PATH", path)
             .env("LANG", "C.UTF-8")

@@ -36,6 +36,7 @@
 //! | `each` | steps that act on each container |
 //! | `mirror` | where packages come from; if left out, where the host's own apt sources say |
 //! | `assist` | `Off` keeps emulated systems from using native programs; `On` if left out |
+//! | `env` | names of variables that programs get as they are where Drover is started: see below |
 //! | `include` | other plans to take in first |
 //!
 //! **The order of steps means nothing.** What must come first follows from what steps need and provide: `BindHome` needs
@@ -99,9 +100,22 @@
 //! )
 //! ```
 //!
+//! ## Variables of the environment
+//! What a farm becomes does not depend on the environment in which Drover is started: programs get one that Drover makes
+//! (`drover steps environment`). What they are to have of the caller's all the same, a plan names. The names only: the values
+//! are those of the day, and one that is not set is left out.
+//! ```ron
+//! Plan(
+//!     name: "cached",
+//!     env: ["CCACHE_DIR", "SOURCE_DATE_EPOCH"],
+//!     host: [Command(name: "cache", run: "mkdir -p \"$CCACHE_DIR\"", unless: "test -d \"$CCACHE_DIR\"")],
+//! )
+//! ```
+//!
 //! ## Plans made of plans
 //! `include` takes in other plans, named from the directory of the plan that includes them. What is on top wins: a step
-//! replaces one of the same name, `name` and `mirror` are replaced, containers are added. A plan that is included
+//! replaces one of the same name, `name` and `mirror` are replaced, containers and names in `env`
+//! are added. A plan that is included
 //! twice is taken in once; one that includes itself is an error.
 //! ```ron
 //! Plan(
@@ -116,7 +130,7 @@
 //!
 //! | path | what it changes |
 //! | --- | --- |
-//! | `assist`, `mirror`, `name` | that of the plan |
+//! | `assist`, `env`, `mirror`, `name` | that of the plan |
 //! | `host.STEP.FIELD`, `each.STEP.FIELD` | a field of a step |
 //! | `host.STEP`, `each.STEP` | all that is in the step's parentheses |
 //! | `containers.WHICH.FIELD` | a field of an entry of `containers` |
@@ -179,7 +193,8 @@ pub use suggest::nearest;
 
 use crate::container::Container;
 use crate::farm::Farm;
-use drover_engine::Graph;
+use drover_engine::{Graph, not_to_be_passed};
+use scan::Value;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -199,6 +214,8 @@ pub struct Loaded {
     pub graph: Graph,
     /// The farm that it describes.
     pub farm: Arc<Farm>,
+    /// The names of the caller's variables that programs get, each once.
+    pub env: Vec<String>,
     /// Its containers, in the order in which they are written.
     pub containers: Vec<Arc<Container>>,
 }
@@ -213,7 +230,9 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Loaded, Vec<Diagnostic>>
     for argument in &settings.set {
         setting::set(&mut outline, argument, &mut wrong);
     }
-    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    // Whatever is started does not start where we were.
+    let absolute = std::path::absolute(path);
+    let directory = absolute.ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let mut expanded = expand::expand(&outline, directory, &mut wrong);
     if diagnostic::has_all_steps(&wrong) {
         ordered::order(&mut expanded.nodes, &mut wrong);
@@ -222,12 +241,30 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Loaded, Vec<Diagnostic>>
     unique::names(&expanded.containers, &mut wrong);
     unique::addresses(&expanded.containers, &mut wrong);
     unique::ports(&expanded.containers, &mut wrong);
+    let env = env(&outline.env, &mut wrong);
     let name = outline.name.and_then(|name| name.string(&mut wrong)).unwrap_or_default();
     let Some(graph) = graph.filter(|_| wrong.is_empty()) else { return Err(diagnostic::in_order(wrong)) };
     Ok(Loaded {
         name,
         graph,
         farm: expanded.farm,
+        env,
         containers: expanded.containers.into_iter().map(|written| written.container).collect(),
     })
+}
+
+/// The names of variables that are passed on.
+fn env(values: &[Value], wrong: &mut Vec<Diagnostic>) -> Vec<String> {
+    let mut names = Vec::new();
+    for value in values {
+        let Some(name) = value.string(wrong) else { continue };
+        if let Some(why) = not_to_be_passed(&name) {
+            let mut diagnostics = [Diagnostic::new(why, &value.span)];
+            diagnostic::leave_steps(&mut diagnostics);
+            wrong.extend(diagnostics);
+        } else if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }

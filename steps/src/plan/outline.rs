@@ -16,6 +16,7 @@ pub(super) struct Outline {
     pub(super) include: Vec<Value>,
     pub(super) mirror: Option<Value>,
     pub(super) assist: Option<Value>,
+    pub(super) env: Vec<Value>,
     pub(super) host: Vec<StepText>,
     pub(super) containers: Vec<ContainerText>,
     pub(super) each: Vec<StepText>,
@@ -45,8 +46,10 @@ pub(super) struct ContainerText {
 }
 
 /// A plan.
-static PLAN: Record =
-    Record { what: "a plan", fields: &["name", "include", "mirror", "assist", "host", "containers", "each"] };
+static PLAN: Record = Record {
+    what: "a plan",
+    fields: &["name", "include", "mirror", "assist", "env", "host", "containers", "each"],
+};
 
 /// An entry of `containers`.
 pub(super) static CONTAINER: Record = Record {
@@ -85,6 +88,7 @@ pub(super) fn outline(value: &Value, wrong: &mut Vec<Diagnostic>) -> Outline {
         include: fields.get("include").map(|list| list.list(wrong).to_vec()).unwrap_or_default(),
         mirror: fields.get("mirror").cloned(),
         assist: fields.get("assist").cloned(),
+        env: fields.get("env").map(|list| list.list(wrong).to_vec()).unwrap_or_default(),
         containers: fields.get("containers").map(|list| containers(list, wrong)).unwrap_or_default(),
     }
 }

@@ -95,11 +95,12 @@ impl Reader<'_> {
 }
 
 impl Outline {
-    /// Puts another plan on top: where both say something, the other wins; containers are added.
+    /// Puts another plan on top: where both say something, the other wins; containers and names in `env` are added.
     fn add(&mut self, other: Self) {
         self.name = other.name.or(self.name.take());
         self.mirror = other.mirror.or(self.mirror.take());
         self.assist = other.assist.or(self.assist.take());
+        self.env.extend(other.env);
         other.host.into_iter().for_each(|step| step.put(&mut self.host));
         other.each.into_iter().for_each(|step| step.put(&mut self.each));
         self.containers.extend(other.containers);

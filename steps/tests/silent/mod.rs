@@ -1,6 +1,6 @@
 //! What a step is given, for tests of edits: nobody listens, and what it writes of itself is below one directory.
 
-use drover_engine::{Attempt, Cx, Interrupt, Scope};
+use drover_engine::{Attempt, Cx, Environment, Interrupt, Scope};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ pub(crate) fn cx(place: &Path) -> Cx {
         interrupt: Interrupt::default(),
         deadline: Instant::now() + Duration::from_secs(60),
         cache: place.join("cache").into(),
+        environment: Environment::default(),
         mark: "test".into(),
     })
 }
