@@ -108,7 +108,7 @@ pub(crate) fn touch(dir: &Path, jobs: usize) -> Result<()> {
     std::env::set_current_dir(dir).context("cannot work from there")?;
     let node = |step: Touch| {
         let id = NodeId::new(&step.layer.to_string(), &step.column.to_string());
-        Node { id, step: Arc::new(step), origin: String::new() }
+        Node { id, step: Arc::new(step), origin: String::new(), after: Vec::new() }
     };
     let state = StateDir::open(&dir.join("state"))?;
     // The journal is read while the graph is made.

@@ -55,7 +55,7 @@ impl Graph {
     pub fn new(nodes: Vec<Node>) -> Result<Self, Vec<GraphError>> {
         let mut errors = Vec::new();
         let by_id = index_ids(&nodes, &mut errors);
-        let edges = connect(&nodes, &mut errors);
+        let edges = connect(&nodes, &by_id, &mut errors);
         let order = match toposort(Reversed(&edges), None) {
             // Along the needs, from each node in the plan's order: what comes out last comes first, and the plan's
             // order is kept wherever the needs leave a choice.

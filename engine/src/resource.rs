@@ -2,6 +2,7 @@
 //!
 //! Typed edges: the graph follows from what steps need and provide, not from hand-written lists of names.
 
+use drover_state::NodeId;
 use std::fmt;
 
 /// Something that a step provides and others need, such as the domain of a container.
@@ -37,6 +38,8 @@ pub enum Need {
     Helps(Resource),
     /// Whoever in the plan provides something of this kind must have ended first, however it ended.
     After(&'static str),
+    /// This node must have ended well first. Only the plan asks for that, by `after`; steps need resources.
+    Node(NodeId),
 }
 
 /// A share in something that is scarce while the step runs: cores for emulation, the mirror, a lock.

@@ -1,10 +1,11 @@
 //! Toy steps for unit tests, written as one line: `a b=5 c:a,b? d:c~ e@disk*2`.
 //!
-//! A word is a node: its name, `=` its estimate in seconds, `:` whom it needs (`x` must, `x?` if any, `x+` helps, `x~` after), `@`
-//! what it claims. Each provides the resource of its own name. They do nothing.
+//! A word is a node: its name, `=` its estimate in seconds, `:` whom it needs (`x` must, `x?` if any, `x+` helps, `x~` after, `x!`
+//! the node of that name, as the plan's `after` has it), `@` what it claims. Each provides the resource of its own name. They do nothing.
 
 use crate::{Check, Claim, Cx, Graph, GraphError, Need, Node, Resource, Step};
 use anyhow::Result;
+use drover_state::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,23 +20,27 @@ struct Toy {
 /// The graph that `text` describes.
 pub(crate) fn graph(text: &str) -> Result<Graph, Vec<GraphError>> {
     let nodes = text.split_whitespace().enumerate().map(|(index, word)| {
-        let toy = toy(word);
-        Node { id: toy.name.as_str().into(), step: Arc::new(toy), origin: format!("plan.ron:{}", index + 1) }
+        let (toy, after) = toy(word);
+        let id = toy.name.as_str().into();
+        Node { id, step: Arc::new(toy), origin: format!("plan.ron:{}", index + 1), after }
     });
     Graph::new(nodes.collect())
 }
 
-fn toy(word: &str) -> Toy {
+/// A toy, and the nodes that it comes after.
+fn toy(word: &str) -> (Toy, Vec<NodeId>) {
     let (word, claims) = word.split_once('@').unwrap_or((word, ""));
     let (word, needs) = word.split_once(':').unwrap_or((word, ""));
     let (name, estimate) = word.split_once('=').unwrap_or((word, "1"));
     let estimate = estimate.parse().expect("a test writes whole seconds");
-    Toy {
+    let after = list(needs).filter_map(|item| item.strip_suffix('!')).map(NodeId::from);
+    let toy = Toy {
         name: name.to_owned(),
-        needs: list(needs).map(need).collect(),
+        needs: list(needs).filter(|item| !item.ends_with('!')).map(need).collect(),
         claims: list(claims).map(claim).collect(),
         estimate: Duration::from_secs(estimate),
-    }
+    };
+    (toy, after.collect())
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {

@@ -47,8 +47,19 @@ impl Container {
         Claim::lock(format!("accounts of {}", self.name))
     }
 
-    /// An edit of this container, of the kind `DOMAIN_EDIT` or `GUEST_EDIT`: `console of jenkins-debian12-arm64`.
+    /// An edit of this container, of the kind `DOMAIN_EDIT` or `GUEST_EDIT`: `console of jenkins-debian12-arm64`. This is for
+    /// those who need that edit; whoever makes it provides [`Container::edited`].
     pub fn edit(&self, kind: &'static str, what: &str) -> Resource {
         Resource::new(kind, format!("{what} of {}", self.name))
+    }
+
+    /// All edits of this container of the kind `DOMAIN_EDIT` or `GUEST_EDIT`: for those who come after every one of them.
+    pub fn edits(&self, kind: &'static str) -> Resource {
+        Resource::new(kind, &self.name)
+    }
+
+    /// What the step that makes an edit provides: the edit, and a part of all [edits](Container::edits).
+    pub fn edited(&self, kind: &'static str, what: &str) -> [Resource; 2] {
+        [self.edit(kind, what), self.edits(kind)]
     }
 }

@@ -64,6 +64,12 @@ impl Kind {
         ["Command", "EditDomains", "HostFile", "ToolAlias", "GuestCommand", "GuestFile"].contains(&self.name)
     }
 
+    /// Whether a step that node ids call `slug` is of this kind.
+    pub fn is_called(&self, slug: &str) -> bool {
+        let rest = slug.strip_prefix(self.slug);
+        rest.is_some_and(|rest| rest.is_empty() || (self.is_many() && rest.starts_with('-')))
+    }
+
     /// The entry called `name` in plans.
     pub fn find(name: &str) -> Option<&'static Self> {
         KINDS.iter().find(|kind| kind.name == name)

@@ -46,19 +46,15 @@ pub const ADDRESS: &str = "address";
 pub const NAME: &str = "host name";
 /// The container's domain is defined in libvirt; by the container.
 pub const DOMAIN: &str = "domain";
-/// An edit of the domain is made; `EDIT of CONTAINER`. Whoever starts the domain comes after all of them.
+/// An edit of the domain is made; `EDIT of CONTAINER`, and all of them together by the container
+/// ([`crate::container::Container::edited`]). Whoever starts the domain comes after all of them.
 pub const DOMAIN_EDIT: &str = "domain edit";
-/// The edits of a domain, as [`crate::container::Container::edit`] names them.
-pub const DOMAIN_EDITS: [&str; 4] = ["home", "interface", "mac", "console"];
 /// The domains that match a pattern are edited; by the edit's name. Whoever starts a domain comes after all of them.
 pub const MASS_EDIT: &str = "edit of domains";
 /// The container has an interface on the bridge; by the container.
 pub const INTERFACE: &str = "interface";
-/// An edit of the container's root file system is made; `EDIT of CONTAINER`.
+/// An edit of the container's root file system is made; `EDIT of CONTAINER`, and all of them together by the container.
 pub const GUEST_EDIT: &str = "guest edit";
-/// The edits of a root file system, as [`crate::container::Container::edit`] names them.
-pub const GUEST_EDITS: [&str; 8] =
-    ["account", "issue", "accept-env", "packages", "file", "command", "join-controllers", "lxc-config"];
 /// The files of the packages that the container is to get are there; by the container.
 pub const FETCHED: &str = "fetched packages";
 /// The domain runs; by the container.

@@ -2,16 +2,21 @@
 
 use super::{Edge, GraphError};
 use crate::{Need, Node, Resource};
+use drover_state::NodeId;
 use foldhash::{HashMap, HashSet};
-use petgraph::graph::DiGraph;
+use petgraph::graph::{DiGraph, NodeIndex};
 use smallvec::SmallVec;
 
 /// The edges between these nodes.
-pub(super) fn connect(nodes: &[Node], errors: &mut Vec<GraphError>) -> DiGraph<(), Edge> {
-    let needs: Vec<Vec<Need>> = nodes.iter().map(|node| node.step.needs()).collect();
+pub(super) fn connect(
+    nodes: &[Node],
+    by_id: &HashMap<NodeId, usize>,
+    errors: &mut Vec<GraphError>,
+) -> DiGraph<(), Edge> {
+    let needs: Vec<Vec<Need>> = nodes.iter().map(Node::needs).collect();
     let kinds = needs.iter().flatten().filter_map(|need| match need {
         Need::After(kind) => Some(*kind),
-        Need::Must(_) | Need::IfAny(_) | Need::Helps(_) => None,
+        Need::Must(_) | Need::IfAny(_) | Need::Helps(_) | Need::Node(_) => None,
     });
     let providers = Providers::new(nodes, &kinds.collect());
     let mut edges = DiGraph::with_capacity(nodes.len(), needs.iter().map(Vec::len).sum());
@@ -20,6 +25,13 @@ pub(super) fn connect(nodes: &[Node], errors: &mut Vec<GraphError>) -> DiGraph<(
     }
     for (index, needs) in (0..).zip(&needs) {
         for need in needs {
+            if let Need::Node(id) = need {
+                match by_id.get(id) {
+                    Some(earlier) => drop(edges.add_edge(NodeIndex::new(*earlier), index.into(), edge(need))),
+                    None => errors.push(GraphError::absent(&nodes[index as usize], id)),
+                }
+                continue;
+            }
             let found = providers.find(need);
             if let (Need::Must(resource), true) = (need, found.is_empty()) {
                 errors.push(GraphError::unmet(&nodes[index as usize], resource));
@@ -63,6 +75,7 @@ impl Providers {
                 self.by_resource.get(resource).map(SmallVec::as_slice)
             }
             Need::After(kind) => self.by_kind.get(kind).map(Vec::as_slice),
+            Need::Node(_) => None,
         };
         found.unwrap_or_default()
     }
@@ -70,7 +83,7 @@ impl Providers {
 
 fn edge(need: &Need) -> Edge {
     match need {
-        Need::Must(_) => Edge::Must,
+        Need::Must(_) | Need::Node(_) => Edge::Must,
         Need::IfAny(_) => Edge::IfAny,
         Need::Helps(_) => Edge::Helps,
         Need::After(_) => Edge::After,

@@ -30,6 +30,15 @@ pub enum GraphError {
         /// What it must have.
         resource: Resource,
     },
+    /// A node is to come after one that is not there.
+    Absent {
+        /// Which.
+        id: NodeId,
+        /// Where the plan asks for it.
+        origin: String,
+        /// What it is to come after.
+        earlier: NodeId,
+    },
     /// Nodes wait for each other in a circle.
     Cycle(Vec<Link>),
 }
@@ -53,6 +62,10 @@ impl GraphError {
     pub(super) fn unmet(node: &Node, resource: &Resource) -> Self {
         Self::Unmet { id: node.id.clone(), origin: node.origin.clone(), resource: resource.clone() }
     }
+
+    pub(super) fn absent(node: &Node, earlier: &NodeId) -> Self {
+        Self::Absent { id: node.id.clone(), origin: node.origin.clone(), earlier: earlier.clone() }
+    }
 }
 
 impl fmt::Display for GraphError {
@@ -69,6 +82,9 @@ impl fmt::Display for GraphError {
                     f,
                     "{origin}: `{id}` needs {resource}, which no step of the plan provides; add the step that does"
                 )
+            }
+            Self::Absent { id, origin, earlier } => {
+                write!(f, "{origin}: `{id}` comes after `{earlier}`, which is no step of the plan")
             }
             Self::Cycle(links) => {
                 let ids: Vec<_> = links.iter().chain(links.first()).map(|link| link.id.as_str()).collect();
@@ -89,6 +105,7 @@ impl fmt::Display for Link {
             Need::IfAny(resource) => write!(f, "{origin}: `{id}` uses {resource} of"),
             Need::Helps(resource) => write!(f, "{origin}: `{id}` is helped by {resource} of"),
             Need::After(kind) => write!(f, "{origin}: `{id}` comes after every {kind}, such as that of"),
+            Need::Node(_) => write!(f, "{origin}: `{id}` comes after"),
         }
     }
 }
@@ -118,16 +135,19 @@ fn shortest(knot: &[NodeIndex], edges: &DiGraph<(), Edge>) -> Option<Vec<usize>>
 fn links(nodes: &[Node], cycle: &[usize]) -> Vec<Link> {
     let next = cycle.iter().cycle().skip(1);
     let links = cycle.iter().zip(next).filter_map(|(node, next)| {
-        let (node, provides) = (&nodes[*node], nodes[*next].step.provides());
-        let need = node.step.needs().into_iter().find(|need| asks_for(need, &provides))?;
+        let (node, next) = (&nodes[*node], &nodes[*next]);
+        let provides = next.step.provides();
+        let need = node.needs().into_iter().find(|need| asks_for(need, &next.id, &provides))?;
         Some(Link { id: node.id.clone(), origin: node.origin.clone(), need })
     });
     links.collect()
 }
 
-fn asks_for(need: &Need, provides: &[Resource]) -> bool {
+/// Whether the node called `id`, which provides these resources, is one that `need` asks for.
+fn asks_for(need: &Need, id: &NodeId, provides: &[Resource]) -> bool {
     match need {
         Need::Must(resource) | Need::IfAny(resource) | Need::Helps(resource) => provides.contains(resource),
         Need::After(kind) => provides.iter().any(|resource| resource.kind == *kind),
+        Need::Node(earlier) => earlier == id,
     }
 }

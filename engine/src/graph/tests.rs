@@ -23,6 +23,7 @@ fn order_is_that_of_the_plan_where_needs_leave_a_choice() {
     assert_eq!(order("a b c d"), "a b c d");
     assert_eq!(order("a:c b c"), "c a b");
     assert_eq!(order("a:b? b:z? c:a~"), "b a c");
+    assert_eq!(order("a:c! b c"), "c a b");
 }
 
 #[test]
@@ -40,6 +41,12 @@ fn all_errors_come_at_once() {
         "steps wait for each other: `e -> e`; remove one of these needs:\n  plan.ron:6: `e` needs e `toy` of `e`",
     ];
     assert_eq!(errors("a a b:x c:d d:c~ e:e"), expected);
+    let expected = [
+        "plan.ron:3: `c` comes after `d`, which is no step of the plan",
+        "steps wait for each other: `a -> b -> a`; remove one of these needs:\n  \
+         plan.ron:1: `a` comes after `b`\n  plan.ron:2: `b` needs a `toy` of `a`",
+    ];
+    assert_eq!(errors("a:b! b:a c:d!"), expected);
 }
 
 #[test]

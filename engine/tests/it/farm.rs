@@ -1,6 +1,7 @@
 //! A farm of toys: plans of one line, whose steps write files below one directory.
 //!
-//! A word is a node: its name, `:` whom it needs, `=` what it does instead of just writing its file. `a b:a c:a,b=fail`.
+//! A word is a node: its name, `:` whom it needs (`x!` whom the plan puts before it), `=` what it does instead of just writing
+//! its file. `a b:a c:a,b! d=fail`.
 
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{
@@ -234,9 +235,11 @@ impl Farm {
         let nodes = plan.split_whitespace().map(|word| {
             let (word, manner) = word.split_once('=').unwrap_or((word, ""));
             let (name, needs) = word.split_once(':').unwrap_or((word, ""));
-            let needs = needs.split(',').filter(|need| !need.is_empty()).map(str::to_owned).collect();
+            let listed = || needs.split(',').filter(|need| !need.is_empty());
+            let after = listed().filter_map(|need| need.strip_suffix('!')).map(NodeId::from).collect();
+            let needs = listed().filter(|need| !need.ends_with('!')).map(str::to_owned).collect();
             let step = Toy { tree: self.tree(), name: name.to_owned(), needs, manner: manner.to_owned() };
-            Node { id: name.into(), step: Arc::new(step), origin: "plan.ron".to_owned() }
+            Node { id: name.into(), step: Arc::new(step), origin: "plan.ron".to_owned(), after }
         });
         Graph::new(nodes.collect()).map_err(|errors| anyhow::anyhow!("{errors:?}"))
     }

@@ -52,6 +52,18 @@ fn what_goes_with_another_is_not_asked() -> Result<()> {
     Ok(())
 }
 
+/// A step that the plan puts after another, or before one, is undone as without that, in the order of the plan.
+#[test]
+fn an_order_of_the_plan_is_no_reason_to_stay() -> Result<()> {
+    let farm = Farm::new()?;
+    const PLAN: &str = "a:b! b c:a! d=whole e:d,c!=with-d";
+    farm.run(PLAN)?;
+    assert_eq!(farm.would_undo(PLAN)?, ["d: remove d", "c: remove c", "a: remove a", "b: remove b"]);
+    assert_eq!(farm.undo(PLAN)?.1.outcomes(), "a undone, b undone, c undone, d undone, e undone");
+    assert_eq!(farm.files()?.into_keys().collect::<Vec<_>>(), ["e"], "that is for `d` to take");
+    Ok(())
+}
+
 #[test]
 fn what_cannot_be_undone_keeps_what_it_needs() -> Result<()> {
     let farm = Farm::new()?;

@@ -48,7 +48,8 @@ impl FarmStep<Container> for AttachInterface {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.resource(resource::INTERFACE), at.edit(resource::DOMAIN_EDIT, "interface")]
+        let [edit, edits] = at.edited(resource::DOMAIN_EDIT, "interface");
+        vec![at.resource(resource::INTERFACE), edit, edits]
     }
 
     fn claims(&self, at: &Container) -> Vec<Claim> {

@@ -96,7 +96,7 @@ impl FarmStep<Container> for BindHome {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::DOMAIN_EDIT, "home")]
+        at.edited(resource::DOMAIN_EDIT, "home").into()
     }
 
     fn claims(&self, at: &Container) -> Vec<Claim> {

@@ -205,7 +205,7 @@ impl FarmStep<Container> for Build {
                 all.extend([at.resource(resource::SSH), home].map(Need::Must));
             }
         }
-        all.extend(resource::GUEST_EDITS.map(|what| Need::IfAny(at.edit(resource::GUEST_EDIT, what))));
+        all.push(Need::IfAny(at.edits(resource::GUEST_EDIT)));
         all.extend([resource::HOME, resource::WORKSPACE].map(|kind| Need::IfAny(Resource::new(kind, user))));
         all.extend(
             at.farm

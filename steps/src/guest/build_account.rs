@@ -111,7 +111,7 @@ impl FarmStep<Container> for BuildAccount {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "account")]
+        at.edited(resource::GUEST_EDIT, "account").into()
     }
 
     fn goes_with(&self, at: &Container) -> Option<Resource> {

@@ -44,7 +44,7 @@ impl FarmStep<Container> for Console {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::DOMAIN_EDIT, "console")]
+        at.edited(resource::DOMAIN_EDIT, "console").into()
     }
 
     fn claims(&self, at: &Container) -> Vec<Claim> {

@@ -90,7 +90,7 @@ impl FarmStep<Container> for GuestCommand {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "command")]
+        at.edited(resource::GUEST_EDIT, "command").into()
     }
 
     fn claims(&self, at: &Container) -> Vec<Claim> {

@@ -83,7 +83,7 @@ impl FarmStep<Container> for GuestFile {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "file")]
+        at.edited(resource::GUEST_EDIT, "file").into()
     }
 
     fn precondition(&self, _cx: &Cx, at: &Container) -> Result<()> {

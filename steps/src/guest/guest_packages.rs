@@ -128,7 +128,7 @@ impl FarmStep<Container> for GuestPackages {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "packages")]
+        at.edited(resource::GUEST_EDIT, "packages").into()
     }
 
     fn claims(&self, at: &Container) -> Vec<Claim> {

@@ -60,7 +60,7 @@ impl FarmStep<Container> for Issue {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "issue")]
+        at.edited(resource::GUEST_EDIT, "issue").into()
     }
 
     fn goes_with(&self, at: &Container) -> Option<Resource> {

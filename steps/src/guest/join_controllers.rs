@@ -70,7 +70,7 @@ impl FarmStep<Container> for JoinControllers {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "join-controllers")]
+        at.edited(resource::GUEST_EDIT, "join-controllers").into()
     }
 
     fn goes_with(&self, at: &Container) -> Option<Resource> {

@@ -60,7 +60,7 @@ impl FarmStep<Container> for LxcConfig {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "lxc-config")]
+        at.edited(resource::GUEST_EDIT, "lxc-config").into()
     }
 
     fn goes_with(&self, at: &Container) -> Option<Resource> {

@@ -64,7 +64,7 @@ impl FarmStep<Container> for SshdAcceptEnv {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::GUEST_EDIT, "accept-env")]
+        at.edited(resource::GUEST_EDIT, "accept-env").into()
     }
 
     fn goes_with(&self, at: &Container) -> Option<Resource> {

@@ -126,10 +126,9 @@ impl FarmStep<Container> for StartDomain {
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {
-        let edits = resource::DOMAIN_EDITS.map(|what| at.edit(resource::DOMAIN_EDIT, what));
-        let guest = resource::GUEST_EDITS.map(|what| at.edit(resource::GUEST_EDIT, what));
-        let mut all: Vec<_> = edits.into_iter().chain(guest).map(Need::IfAny).collect();
-        all.extend([
+        let mut all = vec![
+            Need::IfAny(at.edits(resource::DOMAIN_EDIT)),
+            Need::IfAny(at.edits(resource::GUEST_EDIT)),
             Need::Must(at.resource(resource::DOMAIN)),
             Need::Must(Resource::new(resource::BRIDGE, &at.farm.bridge)),
             Need::Must(Resource::new(resource::LIBVIRT, domain::URI)),
@@ -138,7 +137,7 @@ impl FarmStep<Container> for StartDomain {
             Need::IfAny(Resource::new(resource::ACCOUNT, &at.farm.account.user)),
             Need::IfAny(Resource::new(resource::HOME, &at.farm.account.user)),
             Need::IfAny(Resource::new(resource::WORKSPACE, &at.farm.account.user)),
-        ]);
+        ];
         if at.base.is_emulated() {
             all.push(Need::Must(Resource::new(resource::EMULATION, at.base.arch.debian())));
         }

@@ -74,7 +74,7 @@ impl FarmStep<Container> for UniqueMac {
     }
 
     fn provides(&self, at: &Container) -> Vec<Resource> {
-        vec![at.edit(resource::DOMAIN_EDIT, "mac")]
+        at.edited(resource::DOMAIN_EDIT, "mac").into()
     }
 
     fn claims(&self, at: &Container) -> Vec<Claim> {

@@ -28,6 +28,10 @@ pub(super) fn graph(expanded: &Expanded, wrong: &mut Vec<Diagnostic>) -> Option<
                     wrong.push(unmet(expanded, id, resource, more));
                 }
             }
+            // Whoever put the nodes in order knew that they are there.
+            GraphError::Absent { id, .. } => {
+                wrong.extend(nodes.spans.get(id).map(|span| Diagnostic::new(error.to_string(), &span.head())));
+            }
             GraphError::Cycle(links) => wrong.extend(cycle(nodes, links)),
             GraphError::Duplicate { id, .. } => wrong.extend(duplicate(nodes, id)),
         }
@@ -73,6 +77,7 @@ fn label(link: &Link) -> String {
         Need::IfAny(resource) => format!("uses {resource}"),
         Need::Helps(resource) => format!("is helped by {resource}"),
         Need::After(kind) => format!("comes after every {kind}"),
+        Need::Node(id) => format!("comes after `{id}`"),
     }
 }
 

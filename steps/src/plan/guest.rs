@@ -39,12 +39,6 @@ impl<P> Typed<P> {
         Self { slug, span: text.span.clone(), values, step, after: text.after.clone() }
     }
 
-    /// Whether it is of that kind.
-    fn is_of(&self, kind: &Kind) -> bool {
-        let rest = self.slug.strip_prefix(kind.slug);
-        rest.is_some_and(|rest| rest.is_empty() || (kind.is_many() && rest.starts_with('-')))
-    }
-
     /// A step that comes with the one written at `span`.
     pub(super) fn implied(slug: &'static str, span: &Span, step: Arc<dyn FarmStep<P>>) -> Self {
         Self { slug: slug.to_owned(), span: span.clone(), values: Vec::new(), step, after: Vec::new() }
@@ -104,7 +98,7 @@ impl GuestSteps {
         for kind in dropped(text, each, wrong) {
             match kind.parse {
                 Parse::Bootstrap => steps.bootstrap = None,
-                _ => steps.steps.retain(|step| !step.is_of(kind)),
+                _ => steps.steps.retain(|step| !kind.is_called(&step.slug)),
             }
         }
         let own = Self::new(&text.steps, wrong);

@@ -58,6 +58,6 @@ impl Nodes {
         self.spans.insert(id.clone(), span.clone());
         let local = Local(id.place() != "host");
         let step = Arc::new(Placed { step: step.clone(), at: at.clone(), local });
-        self.nodes.push(Node { id, step, origin: span.location() });
+        self.nodes.push(Node { id, step, origin: span.location(), after: Vec::new() });
     }
 }

@@ -5,17 +5,10 @@
 use super::diagnostic::Diagnostic;
 use super::nodes::Nodes;
 use super::scan::Value;
-use super::suggest::did_you_mean;
-use crate::registry::Kind;
-use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Need, Node, Resource, Step};
+use super::suggest::{did_you_mean, nearest};
+use crate::registry::{KINDS, Kind, Parse};
+use drover_engine::Node;
 use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-
-/// The kind of resource that a node is to those that come after it; named after the node's id.
-const NODE: &str = "step";
 
 /// What a node said that it comes after.
 pub(super) struct Wish {
@@ -39,29 +32,26 @@ pub(super) fn order(nodes: &mut Nodes, wrong: &mut Vec<Diagnostic>) {
             edges.extend(found.into_iter().map(|earlier| (earlier, wish.node)));
         }
     }
-    let earlier: BTreeSet<_> = edges.iter().map(|(earlier, _)| *earlier).collect();
-    for node in earlier {
-        let id = nodes.nodes[node].id.to_string();
-        wrap(&mut nodes.nodes[node], |ordered| ordered.known_as = Some(Resource::new(NODE, id)));
-    }
     for (earlier, later) in edges {
-        let need = Need::Must(Resource::new(NODE, nodes.nodes[earlier].id.to_string()));
-        wrap(&mut nodes.nodes[later], |ordered| ordered.after.push(need));
+        let earlier = nodes.nodes[earlier].id.clone();
+        nodes.nodes[later].after.push(earlier);
     }
 }
 
 /// The nodes that `name` means to the node at `from`: a node's id; or the steps of that name, at the same place, else on the
-/// host, else, for a step of the host, of every container.
+/// host, else, for a step of the host, of every container. `Bootstrap` means every base system.
 fn find(nodes: &[Node], from: usize, name: &str) -> Vec<usize> {
     let others = || (0..nodes.len()).filter(|node| *node != from);
     if name.contains('/') {
         return others().filter(|node| nodes[*node].id.as_str() == name).collect();
     }
     let Some(kind) = Kind::find(name) else { return Vec::new() };
-    let is_kind = |node: &usize| {
-        let rest = nodes[*node].id.step().strip_prefix(kind.slug);
-        rest.is_some_and(|rest| rest.is_empty() || (kind.is_many() && rest.starts_with('-')))
-    };
+    if let Parse::Bootstrap = kind.parse {
+        let last = crate::bootstrap::chain().last().map_or("", |(slug, _)| *slug);
+        let ends = |node: &usize| nodes[*node].id.as_str().starts_with("bootstrap/") && nodes[*node].id.step() == last;
+        return others().filter(ends).collect();
+    }
+    let is_kind = |node: &usize| is_of(&nodes[*node], kind);
     let place = nodes[from].id.place();
     let at = |wanted: &str| -> Vec<usize> {
         others().filter(|node| nodes[*node].id.place() == wanted).filter(is_kind).collect()
@@ -75,85 +65,38 @@ fn find(nodes: &[Node], from: usize, name: &str) -> Vec<usize> {
 }
 
 fn unknown(node: &Node, nodes: &[Node], name: &str, value: &Value) -> Diagnostic {
+    if node.id.as_str() == name || Kind::find(name).is_some_and(|kind| is_of(node, kind)) {
+        let message = format!("`{}` comes after itself", node.id);
+        return Diagnostic::new(message, &value.span).help("name another step");
+    }
     let message = format!("`{}` comes after `{name}`, which is no step of this plan", node.id);
-    let slugs: BTreeSet<_> = nodes.iter().map(|node| node.id.step().to_owned()).collect();
-    let kinds: Vec<_> = crate::registry::KINDS
-        .iter()
-        .filter(|kind| slugs.iter().any(|slug| slug.starts_with(kind.slug)))
-        .map(|kind| kind.name)
-        .collect();
-    let help = if name.contains('/') {
-        let others = nodes.iter().filter(|other| other.id != node.id);
-        let ids: Vec<_> = others.map(|other| other.id.as_str()).collect();
-        did_you_mean(name, &ids)
-    } else {
-        did_you_mean(name, &kinds)
-    };
-    Diagnostic::new(message, &value.span).maybe_help(help)
+    Diagnostic::new(message, &value.span).maybe_help(meant(node, nodes, name))
 }
 
-fn wrap(node: &mut Node, change: impl FnOnce(&mut Ordered)) {
-    let mut ordered = Ordered { step: node.step.clone(), after: Vec::new(), known_as: None };
-    change(&mut ordered);
-    node.step = Arc::new(ordered);
-}
-
-/// A step with a place in an order.
-struct Ordered {
-    step: Arc<dyn Step>,
-    after: Vec<Need>,
-    known_as: Option<Resource>,
-}
-
-/// What a step is does not depend on when it is done.
-impl fmt::Debug for Ordered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.step.fmt(f)
+/// What was probably meant by `name`: the kind or the id of another step.
+fn meant(node: &Node, nodes: &[Node], name: &str) -> Option<String> {
+    let others = || nodes.iter().filter(|other| other.id != node.id);
+    let ids: Vec<_> = others().map(|other| other.id.as_str()).collect();
+    if name.contains('/') {
+        return did_you_mean(name, &ids);
+    }
+    // The end of an id means that of the same place first, then that of the host, as the kind of a step does.
+    let place = node.id.place();
+    let mut near: Vec<_> = others().filter(|other| [place, "host"].contains(&other.id.place())).collect();
+    near.sort_by_key(|other| other.id.place() != place);
+    let kinds = KINDS.iter().filter(|kind| others().any(|other| is_of(other, kind))).map(|kind| kind.name);
+    let kinds: Vec<_> = kinds.collect();
+    let names = kinds.iter().copied().chain(near.iter().map(|other| other.id.step()));
+    match nearest(name, names) {
+        Some(step) => match near.iter().find(|other| other.id.step() == step) {
+            Some(other) => Some(format!("did you mean `{}`?", other.id)),
+            None => Some(format!("did you mean `{step}`?")),
+        },
+        None => did_you_mean(name, &kinds),
     }
 }
 
-impl Step for Ordered {
-    fn title(&self) -> String {
-        self.step.title()
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        self.step.needs().into_iter().chain(self.after.iter().cloned()).collect()
-    }
-
-    fn provides(&self) -> Vec<Resource> {
-        self.step.provides().into_iter().chain(self.known_as.clone()).collect()
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        self.step.claims()
-    }
-
-    fn estimate(&self) -> Duration {
-        self.step.estimate()
-    }
-
-    fn timeout(&self) -> Duration {
-        self.step.timeout()
-    }
-
-    fn is_local(&self) -> bool {
-        self.step.is_local()
-    }
-
-    fn precondition(&self, cx: &Cx) -> Result<()> {
-        self.step.precondition(cx)
-    }
-
-    fn check(&self, cx: &Cx) -> Result<Check> {
-        self.step.check(cx)
-    }
-
-    fn apply(&self, cx: &Cx) -> Result<()> {
-        self.step.apply(cx)
-    }
-
-    fn verify(&self, cx: &Cx) -> Result<()> {
-        self.step.verify(cx)
-    }
+/// Whether a node is a step of that kind.
+fn is_of(node: &Node, kind: &Kind) -> bool {
+    kind.is_called(node.id.step())
 }
