@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result, bail};
 use drover_engine::{
-    Check, Cmd, Cx, Graph, Interrupt, Leftover, Limits, Need, Node, Observer, Options, Resource, Retries,
-    Step, Work, run,
+    Check, Cmd, Cx, Graph, Inputs, Interrupt, Leftover, Limits, Need, Node, Observer, Options, Resource,
+    Retries, Step, Work, run,
 };
 use drover_state::{Event, Journal, Lock, NodeId, StateDir};
 use std::collections::BTreeMap;
@@ -41,6 +41,10 @@ impl Touch {
 impl Step for Touch {
     fn title(&self) -> String {
         format!("touch {}", self.path.display())
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::default().with("path", self.path.display())
     }
 
     fn needs(&self) -> Vec<Need> {

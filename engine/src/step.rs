@@ -2,7 +2,7 @@
 //!
 //! It does not know when it runs nor what runs beside it.
 
-use crate::{Check, Claim, Cx, Need, Resource, Undo};
+use crate::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
 use anyhow::{Result, bail};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use std::time::Duration;
 pub trait Step: Debug + Send + Sync {
     /// The progress line: what is being done, as in "define the domain jenkins-debian12-arm64".
     fn title(&self) -> String;
+
+    /// What it is made from, as far as the plan says it: see [`Inputs`]. Two steps with the same inputs do the same.
+    fn inputs(&self) -> Inputs;
 
     /// What must be there first.
     fn needs(&self) -> Vec<Need> {

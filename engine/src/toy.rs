@@ -3,7 +3,7 @@
 //! A word is a node: its name, `=` its estimate in seconds, `:` whom it needs (`x` must, `x?` if any, `x+` helps, `x~` after, `x!`
 //! the node of that name, as the plan's `after` has it), `@` what it claims. Each provides the resource of its own name. They do nothing.
 
-use crate::{Check, Claim, Cx, Graph, GraphError, Need, Node, Resource, Step};
+use crate::{Check, Claim, Cx, Graph, GraphError, Inputs, Need, Node, Resource, Step};
 use anyhow::Result;
 use drover_state::NodeId;
 use std::sync::Arc;
@@ -69,6 +69,10 @@ fn resource(name: &str) -> Resource {
 impl Step for Toy {
     fn title(&self) -> String {
         self.name.clone()
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::default().with("name", &self.name)
     }
 
     fn needs(&self) -> Vec<Need> {

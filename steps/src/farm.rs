@@ -4,7 +4,6 @@
 
 use crate::architecture::Architecture;
 use ipnet::Ipv4Net;
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -39,9 +38,8 @@ pub struct Farm {
     pub plan_directory: PlanDirectory,
 }
 
-/// The containers of a farm. Not part of what the plan says of a step: that of one container is the same, whichever others
-/// there are.
-#[derive(Clone, Default)]
+/// The containers of a farm.
+#[derive(Clone, Debug, Default)]
 pub struct Members {
     /// Their architectures, each once, sorted.
     pub architectures: Vec<Architecture>,
@@ -56,21 +54,9 @@ impl Members {
     }
 }
 
-impl fmt::Debug for Members {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("its containers")
-    }
-}
-
-/// Where a plan is. Not part of what the plan says: the same plan, named from elsewhere, is the same.
-#[derive(Clone, Default)]
+/// Where a plan is.
+#[derive(Clone, Debug, Default)]
 pub struct PlanDirectory(pub PathBuf);
-
-impl fmt::Debug for PlanDirectory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("its directory")
-    }
-}
 
 /// The account that builds.
 #[derive(Clone, Debug)]

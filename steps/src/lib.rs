@@ -22,6 +22,7 @@ mod file_text;
 pub mod guest;
 pub mod herd;
 pub mod host;
+mod inputs;
 pub mod mirror;
 pub mod ours;
 pub mod package_index;

@@ -88,7 +88,7 @@ pub struct Quirks {
 }
 
 /// A release of a distribution.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Release {
     /// Whose.
     pub distribution: Distribution,
@@ -108,13 +108,6 @@ pub struct Release {
     pub architectures: &'static [Architecture],
     /// What else has to be known of it.
     pub quirks: &'static Quirks,
-}
-
-/// What this table says of it is no part of what a plan says.
-impl fmt::Debug for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 impl Release {

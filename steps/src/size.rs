@@ -1,13 +1,13 @@
 //! Amounts of memory, and sizes of what is kept on disks, as plans write them: `1 GiB`, `512 MiB`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 20), ("MiB", 1 << 10), ("KiB", 1)];
 
 /// An amount of memory or of room on a disk, in whole KiB as libvirt counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Size {
     /// How many KiB; at least 1.
     pub kib: u64,
@@ -26,6 +26,12 @@ impl TryFrom<String> for Size {
             Some(kib) if kib > 0 => Ok(Self { kib }),
             _ => Err(wrong()),
         }
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        size.to_string()
     }
 }
 

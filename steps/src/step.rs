@@ -2,8 +2,9 @@
 //!
 //! The plan says `DefineDomain(memory: "1 GiB")` once; each container makes a node of it.
 
+use crate::inputs::Parameters;
 use anyhow::{Result, bail};
-use drover_engine::{Check, Claim, Cx, Need, Resource, Step, Undo};
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Step, Undo};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// A step of the plan that acts at a place `P`: the farm's host, a container, or a base system.
 ///
 /// The contract of its parts is that of [`Step`]; each is told where it acts.
-pub trait FarmStep<P>: Debug + Send + Sync {
+pub trait FarmStep<P>: Parameters + Debug + Send + Sync {
     /// The progress line.
     fn title(&self, at: &P) -> String;
 
@@ -33,6 +34,12 @@ pub trait FarmStep<P>: Debug + Send + Sync {
     fn companions(&self, _at: &P) -> Vec<(String, Arc<dyn FarmStep<P>>)> {
         Vec::new()
     }
+
+    /// The facts of its place that it uses, from those of `inputs`: together with its parameters they are its
+    /// [inputs](Inputs). Whatever changes what this step does, and is said by the plan elsewhere, belongs here: the name of
+    /// the account for a step that writes it somewhere, the mirror for one that downloads. What this step only waits for
+    /// does not.
+    fn facts(&self, at: &P) -> Inputs;
 
     /// What must be there first.
     fn needs(&self, _at: &P) -> Vec<Need> {
@@ -122,20 +129,16 @@ pub struct Placed<P> {
     /// Where it acts.
     pub at: Arc<P>,
     /// Whether it concerns one container, or what some of them share: see [`Step::is_local`].
-    pub local: Local,
+    pub local: bool,
 }
 
-/// Whether a step concerns less than the whole farm. Not part of what the plan says of it.
-#[derive(Clone, Copy)]
-pub struct Local(pub bool);
-
-impl std::fmt::Debug for Local {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("by its place")
-    }
-}
-
+// A part of the contract that is forgotten here would silently be the default for every step.
+#[deny(clippy::missing_trait_methods)]
 impl<P: Debug + Send + Sync> Step for Placed<P> {
+    fn inputs(&self) -> Inputs {
+        self.step.parameters().and(self.step.facts(&self.at))
+    }
+
     fn title(&self) -> String {
         self.step.title(&self.at)
     }
@@ -161,7 +164,7 @@ impl<P: Debug + Send + Sync> Step for Placed<P> {
     }
 
     fn is_local(&self) -> bool {
-        self.local.0
+        self.local
     }
 
     fn precondition(&self, cx: &Cx) -> Result<()> {

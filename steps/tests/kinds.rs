@@ -3,11 +3,11 @@
 
 mod silent;
 
-use drover_engine::{Edge, Graph, Need, Node};
+use drover_engine::{Edge, Graph, Need, Node, fingerprint};
 use drover_steps::plan::{Settings, load};
 use drover_steps::registry::{KINDS, Kind, Parse};
 use drover_steps::resource;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// Each kind, as a plan may write it, and what else it may say: all that differs between two lines is what a field says.
@@ -176,6 +176,9 @@ fn plan(containers: &str, change: impl Fn(&str) -> Option<String>, more: &str) -
 const CONTAINERS: &str =
     "(name: \"one-{arch}\", distribution: Debian, release: \"bookworm\", arch: [amd64, arm64])";
 
+/// One container.
+const CONTAINER: &str = "(name: \"one\", distribution: Debian, release: \"bookworm\", arch: arm64)";
+
 /// The names of the fields of a kind, as it tells them to somebody who misspells one; `None` if it takes a value.
 fn fields(kind: &Kind) -> Option<&'static [&'static str]> {
     let text = format!("{}(misspelt: 1)", kind.name);
@@ -208,17 +211,20 @@ fn every_kind_is_in_the_table_with_every_field() {
     }
 }
 
-/// What a step says of itself, in every part that does not look at the world, and what it would take back.
-fn says(node: &Node) -> String {
+/// What a step would take back in a world in which it has made nothing.
+fn undo(node: &Node) -> String {
     let place = tempfile::tempdir().expect("a directory");
-    let cx = silent::cx(place.path());
-    let step = &node.step;
-    let undo = match step.undo(&cx) {
+    match node.step.undo(&silent::cx(place.path())) {
         Ok(undo) => format!("{} actions, {:?}, {}", undo.actions.len(), undo.kept, undo.whole),
         Err(error) => format!("{error:#}"),
-    };
+    }
+}
+
+/// What a step says of itself, in every part that does not look at the world.
+fn says(node: &Node) -> String {
+    let step = &node.step;
     format!(
-        "{}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{}\n{:?}\n{undo}",
+        "{}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{}\n{:?}",
         step.title(),
         step.needs(),
         step.provides(),
@@ -233,9 +239,7 @@ fn says(node: &Node) -> String {
 /// A step that the plan puts after another, and before a third, says the same as without that.
 #[test]
 fn an_order_changes_nothing_but_the_order() {
-    let last = |name: &str| {
-        format!("Command(name: \"last\", run: \"a\", creates: \"/last\"{name})")
-    };
+    let last = |name: &str| format!("Command(name: \"last\", run: \"a\", creates: \"/last\"{name})");
     let free = plan(CONTAINERS, |_| None, &last(""));
     for (name, written) in WRITTEN {
         let kind = Kind::find(name).expect("it is known");
@@ -251,12 +255,21 @@ fn an_order_changes_nothing_but_the_order() {
         for (one, other) in free.nodes().iter().zip(bound.nodes()) {
             assert_eq!(one.id, other.id);
             assert_eq!(says(one), says(other), "{} with an order of {name}", one.id);
+            if kind.is_called(one.id.step()) {
+                assert_eq!(undo(one), undo(other), "{} with an order of {name}", one.id);
+            }
             let more: Vec<_> = other.needs().into_iter().filter(|need| !one.needs().contains(need)).collect();
             assert!(more.iter().all(|need| matches!(need, Need::Node(_))), "{}: {more:?}", one.id);
             ordered += usize::from(!more.is_empty());
         }
         // Of a container's step there are two. What comes last has an order, too.
-        let expected = if is_on_host(kind) { 2 } else if is_ordered { 3 } else { 1 };
+        let expected = if is_on_host(kind) {
+            2
+        } else if is_ordered {
+            3
+        } else {
+            1
+        };
         assert_eq!(ordered, expected, "{name}");
     }
 }
@@ -307,4 +320,79 @@ fn whatever_a_kind_waits_for_is_provided_by_some_kind() {
             }
         }
     }
+}
+
+/// The steps of other kinds whose fingerprints a change of this kind changes: those that use what it says.
+const USED: &str = "\
+Storage(Directory(\"/srv/other\")): build build-account define-domain expose-ssh fetch-packages guest-command-x guest-file-etc-motd guest-packages issue join-controllers lxc-config lxc-create relocate-cache relocate-home sshd-accept-env
+BuildHome(path: \"/home/other\", user: \"abuild\", uid: 399, gid: 399): await-ssh bind-home build build-account build-key relocate-home
+BuildHome(path: \"/home/abuild\", user: \"builder\", uid: 399, gid: 399): await-ssh build build-account build-key expose-ssh relocate-home
+BuildHome(path: \"/home/abuild\", user: \"abuild\", uid: 400, gid: 399): build build-account build-key tmpfs-workspace
+BuildHome(path: \"/home/abuild\", user: \"abuild\", uid: 399, gid: 400): build build-account build-key tmpfs-workspace
+Bridge(name: \"lxcbr1\", network: \"10.0.3.0/24\"): attach-interface await-ssh lxc-net unique-mac
+Bridge(name: \"lxcbr0\", network: \"10.0.4.0/24\"): expose-ssh lxc-net reserve-address
+TmpfsWorkspace(path: \"/home/abuild/builds\", size: \"4 GiB\"): bind-home build
+GuestPackages([\"comfort\", \"tmux\"]): fetch-packages
+";
+
+fn prints(graph: &Graph) -> BTreeMap<String, u64> {
+    graph.nodes().iter().map(|node| (node.id.to_string(), fingerprint(node.step.as_ref()))).collect()
+}
+
+/// The ids of the nodes whose fingerprints are not the same in both, or that are in one of them only.
+fn changed(one: &BTreeMap<String, u64>, other: &BTreeMap<String, u64>) -> BTreeSet<String> {
+    one.keys().chain(other.keys()).filter(|id| one.get(*id) != other.get(*id)).cloned().collect()
+}
+
+#[test]
+fn a_step_is_what_itself_and_the_facts_that_it_uses_are() {
+    let before = prints(&plan(CONTAINER, |_| None, ""));
+    let mut used = String::new();
+    for (name, written) in WRITTEN {
+        let kind = Kind::find(name).expect("it is known");
+        let mut seen = BTreeSet::new();
+        for says in *written {
+            let after = prints(&plan(CONTAINER, |other| (other == *name).then(|| (*says).to_owned()), ""));
+            let changed = changed(&before, &after);
+            let is_own = |id: &&String| id.rsplit('/').next().is_some_and(|step| kind.is_called(step));
+            let own: Vec<_> = changed.iter().filter(is_own).collect();
+            assert_eq!(own.len(), usize::from(*says != written[0]), "{name}({says}): {own:?}");
+            if let Some((_, print)) = after.iter().find(|(id, _)| is_own(id)) {
+                assert!(seen.insert(*print), "{name}({says}) is another step than those before it");
+            }
+            let others: BTreeSet<_> = changed.iter().filter(|id| !is_own(id)).collect();
+            let steps: BTreeSet<_> = others.iter().filter_map(|id| id.rsplit('/').next()).collect();
+            if !steps.is_empty() {
+                let steps: Vec<_> = steps.into_iter().collect();
+                writeln!(used, "{name}({says}): {}", steps.join(" ")).expect("a text grows");
+            }
+        }
+    }
+    assert_eq!(used, USED);
+}
+
+#[test]
+fn a_step_of_a_container_is_the_same_whatever_other_containers_are() {
+    let other = |says: &str| {
+        let more = format!("{CONTAINERS}, (name: \"other\", distribution: Debian, {says})");
+        let mut prints = prints(&plan(&more, |_| None, ""));
+        prints.retain(|id, _| !id.starts_with("other/") && !id.starts_with("bootstrap/debian-bullseye"));
+        prints
+    };
+    let alone = prints(&plan(CONTAINERS, |_| None, ""));
+    for says in [
+        "release: \"bookworm\", arch: s390x",
+        "release: \"bullseye\", arch: amd64",
+        "release: \"bullseye\", arch: arm64, mirror: \"http://mirror.example.org/debian\"",
+    ] {
+        let known = other(says);
+        assert!(alone.iter().all(|(id, print)| known.get(id) == Some(print)), "{says}");
+    }
+    let mirrored = CONTAINERS.replace("arch:", "mirror: \"http://mirror.example.org/debian\", arch:");
+    let moved = prints(&plan(&mirrored, |_| None, ""));
+    let steps = changed(&alone, &moved);
+    let steps: BTreeSet<_> = steps.iter().filter_map(|id| id.rsplit('/').next()).collect();
+    let expected =
+        ["configure", "fetch", "fetch-packages", "lxc-create", "resolve", "seal", "twin", "unpack"];
+    assert_eq!(steps, expected.into());
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure: it does not know where the records come from.
 
+use crate::fingerprint::is_changed;
 use drover_state::{NodeRecord, Outcome, Status};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ impl Needed {
     pub(super) fn new(finding: Finding, record: Option<&NodeRecord>, print: u64) -> Self {
         let Some(record) = record else { return Self { finding, outcome: Outcome::Changed } };
         let Finding { reason, diff, took } = finding;
-        let is_same = record.fingerprint.is_none_or(|recorded| recorded == print);
+        let is_same = !is_changed(record.fingerprint, print);
         let (reason, outcome) = match record.status {
             Status::Done if is_same => (reason, Outcome::Drifted),
             Status::Done => (format!("{reason}; the plan has changed here"), Outcome::Changed),
@@ -47,7 +48,7 @@ pub(super) fn found_done(record: Option<&NodeRecord>, print: u64) -> (Outcome, O
     let Some(record) = record.filter(|record| record.status == Status::Done) else {
         return (Outcome::Adopted, None);
     };
-    let is_news = record.fingerprint.is_some_and(|recorded| recorded != print);
+    let is_news = is_changed(record.fingerprint, print);
     let remark = is_news.then_some("the plan says something new here, but nothing that asks for a change");
     (Outcome::Unchanged, remark)
 }

@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{
-    Check, Cmd, Cx, Graph, Interrupt, Leftover, Limits, Need, Node, Observer, Options, Report, Resource,
-    Retries, Selection, Step, Undo, Work, run,
+    Check, Cmd, Cx, Graph, Inputs, Interrupt, Leftover, Limits, Need, Node, Observer, Options, Report,
+    Resource, Retries, Selection, Step, Undo, Work, run,
 };
 use drover_state::{Event, EventKind, Failure, Journal, Lock, NodeId, Outcome, Remedy, StateDir};
 use std::collections::BTreeMap;
@@ -49,6 +49,10 @@ impl Toy {
 impl Step for Toy {
     fn title(&self) -> String {
         format!("write {}", self.name)
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::default().with("name", &self.name).with("manner", &self.manner)
     }
 
     fn needs(&self) -> Vec<Need> {

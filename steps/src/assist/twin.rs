@@ -6,14 +6,16 @@
 
 use super::natives;
 use crate::base::Base;
+use crate::inputs;
 use crate::resource::{BASE, TWIN};
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
+use serde::Serialize;
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Twin;
 
 /// What stands for the natives that systems like `base` are offered, if there can be any.
@@ -24,6 +26,10 @@ pub(crate) fn resource(base: &Base) -> Option<Resource> {
 impl FarmStep<Base> for Twin {
     fn title(&self, at: &Base) -> String {
         format!("make natives of {} for emulated systems", at.id())
+    }
+
+    fn facts(&self, at: &Base) -> Inputs {
+        inputs::base(at)
     }
 
     fn needs(&self, at: &Base) -> Vec<Need> {

@@ -9,14 +9,16 @@ use crate::archives;
 use crate::assist::Client;
 use crate::base::Base;
 use crate::guest::emulate::Guest;
+use crate::inputs;
 use crate::resource::{EMULATION, EMULATION_POOL};
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Need, Resource, Rootfs, Undo};
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use serde::Serialize;
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Configure;
 
 impl FarmStep<Base> for Configure {
@@ -25,6 +27,10 @@ impl FarmStep<Base> for Configure {
             true => format!("configure {}, emulated", at.id()),
             false => format!("configure {}", at.id()),
         }
+    }
+
+    fn facts(&self, at: &Base) -> Inputs {
+        inputs::base(at)
     }
 
     fn needs(&self, at: &Base) -> Vec<Need> {

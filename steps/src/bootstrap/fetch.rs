@@ -8,20 +8,26 @@ use super::resolve::{apt, resolve};
 use super::seal;
 use crate::archives::{self, LOCK};
 use crate::base::Base;
+use crate::inputs;
 use crate::mirror::Mirror;
 use crate::resource::MIRROR_POOL;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Interrupted, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cx, Inputs, Interrupted, Need, Resource, Undo};
+use serde::Serialize;
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Fetch;
 
 impl FarmStep<Base> for Fetch {
     fn title(&self, at: &Base) -> String {
         format!("fetch the packages of {}", at.id())
+    }
+
+    fn facts(&self, at: &Base) -> Inputs {
+        inputs::base(at)
     }
 
     fn needs(&self, at: &Base) -> Vec<Need> {

@@ -10,25 +10,31 @@ use crate::apt::{Apt, Setup};
 use crate::archives::Deb;
 use crate::base::Base;
 use crate::deb822::Paragraph;
+use crate::inputs;
 use crate::mirror::Mirror;
 use crate::ours::remove_empty;
 use crate::package_index::{PackageIndex, file_name};
 use crate::resource::{LXC_CACHE, MIRROR_POOL, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
+use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Resolve;
 
 impl FarmStep<Base> for Resolve {
     fn title(&self, at: &Base) -> String {
         format!("resolve the packages of {}", at.id())
+    }
+
+    fn facts(&self, at: &Base) -> Inputs {
+        inputs::base(at)
     }
 
     fn needs(&self, at: &Base) -> Vec<Need> {

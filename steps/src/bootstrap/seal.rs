@@ -8,21 +8,27 @@ use super::resolve::apt_directory;
 use crate::base::Base;
 use crate::dpkg::Status;
 use crate::guest::emulate::Guest;
+use crate::inputs;
 use crate::resource::BASE;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, anyhow, bail};
-use drover_engine::{Check, Claim, Cmd, Cx, Kind, Need, Resource, Rootfs, Undo};
+use drover_engine::{Check, Claim, Cmd, Cx, Inputs, Kind, Need, Resource, Rootfs, Undo};
+use serde::Serialize;
 use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Seal;
 
 impl FarmStep<Base> for Seal {
     fn title(&self, at: &Base) -> String {
         format!("prove {} and put it in its place", at.id())
+    }
+
+    fn facts(&self, at: &Base) -> Inputs {
+        inputs::base(at)
     }
 
     fn needs(&self, at: &Base) -> Vec<Need> {

@@ -6,23 +6,29 @@
 use super::checkpoint::{self, known_manifest, mark, stage, unmark_all};
 use crate::archives;
 use crate::base::Base;
+use crate::inputs;
 use crate::mirror::Mirror;
 use crate::snapshot;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, Need, Resource, Rootfs, Undo};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use serde::Serialize;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
 /// See the manual of the bootstrap.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Unpack;
 
 impl FarmStep<Base> for Unpack {
     fn title(&self, at: &Base) -> String {
         format!("unpack {}", at.id())
+    }
+
+    fn facts(&self, at: &Base) -> Inputs {
+        inputs::base(at)
     }
 
     fn needs(&self, at: &Base) -> Vec<Need> {

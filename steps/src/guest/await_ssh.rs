@@ -23,11 +23,12 @@ use crate::domain::{self, Lookup};
 use crate::guest::emulate::Guest;
 use crate::guest::reserve_address::reserved;
 use crate::guest::ssh_proof::{Answer, attempt, knock};
+use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Error, Result, bail};
-use drover_engine::{Check, CommandError, Cx, HostFile, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, CommandError, Cx, HostFile, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ const RELOAD: [&str; 3] = ["/bin/sh", "-c", "kill -HUP $(cat /run/sshd.pid)"];
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitSsh {}
 
@@ -130,6 +131,14 @@ fn journal(cx: &Cx, at: &Container) -> Result<Vec<String>> {
 impl FarmStep<Container> for AwaitSsh {
     fn title(&self, at: &Container) -> String {
         format!("wait for ssh on {}", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::name(at)
+            .and(inputs::arch(&at.base))
+            .and(inputs::user(&at.farm))
+            .and(inputs::home(&at.farm))
+            .and(inputs::bridge(&at.farm))
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

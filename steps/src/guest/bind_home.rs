@@ -18,15 +18,16 @@
 
 use crate::container::Container;
 use crate::domain::{self, Validation};
+use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use xmltree::Element;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BindHome {
     /// Whether the definition must conform to libvirt's schema.
@@ -88,6 +89,10 @@ fn binding(home: &str) -> Element {
 impl FarmStep<Container> for BindHome {
     fn title(&self, at: &Container) -> String {
         format!("bind {} into {}", at.farm.account.home.display(), at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::name(at).and(inputs::home(&at.farm)).and(inputs::workspace(&at.farm))
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

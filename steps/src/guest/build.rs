@@ -37,20 +37,21 @@ use super::ssh::Ssh;
 use crate::archives::hex;
 use crate::container::Container;
 use crate::dpkg::STATUS;
+use crate::inputs;
 use crate::step::FarmStep;
 use crate::{ours, resource};
 use anyhow::{Context, Result, ensure};
 use drover_engine::{
-    Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo, mount_at_or_below,
+    Access, Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo, mount_at_or_below,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
     /// What is built.
@@ -67,7 +68,7 @@ pub struct Build {
 }
 
 /// How the container's programs are run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Via {
     /// In its root file system, by the host.
     #[default]
@@ -180,6 +181,13 @@ fn guest(at: &Container) -> Result<Guest> {
 impl FarmStep<Container> for Build {
     fn title(&self, at: &Container) -> String {
         format!("build {} in {}", self.source.display(), at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at)
+            .and(inputs::arch(&at.base))
+            .and(inputs::account(&at.farm))
+            .and(inputs::workspace(&at.farm))
     }
 
     fn shape(&self, _at: &mut Container) -> Result<()> {

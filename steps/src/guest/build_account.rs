@@ -24,15 +24,16 @@
 use crate::container::Container;
 use crate::farm::Account;
 use crate::guest::accounts::Table;
+use crate::inputs;
 use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Claim, Cx, Kind, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Claim, Cx, Inputs, Kind, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildAccount {}
 
@@ -100,6 +101,10 @@ fn check_home(at: &Container, rootfs: &Rootfs) -> Result<Check> {
 impl FarmStep<Container> for BuildAccount {
     fn title(&self, at: &Container) -> String {
         format!("give {} the account {}", at.name, at.farm.account.user)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at).and(inputs::account(&at.farm))
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

@@ -13,15 +13,16 @@
 
 use crate::container::Container;
 use crate::domain::{self, Validation};
+use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use xmltree::Element;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Console {}
 
@@ -37,6 +38,10 @@ pub(super) fn edit(at: &Container, definition: &mut Element) -> Result<Option<St
 impl FarmStep<Container> for Console {
     fn title(&self, at: &Container) -> String {
         format!("give {} a console", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::name(at)
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

@@ -23,17 +23,18 @@
 use crate::architecture::Architecture;
 use crate::container::Container;
 use crate::domain::{self, Lookup, Validation};
+use crate::inputs;
 use crate::size::Size;
 use crate::step::FarmStep;
 use crate::{resource, survey};
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cx, HostFile, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use xmltree::{Element, XMLNode};
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefineDomain {
     /// How much memory its programs may have together.
@@ -128,6 +129,10 @@ fn set_root(at: &Container, definition: &mut Element) -> Result<Option<String>> 
 impl FarmStep<Container> for DefineDomain {
     fn title(&self, at: &Container) -> String {
         format!("define the domain {}", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at).and(inputs::arch(&at.base))
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

@@ -29,13 +29,14 @@ use crate::container::Container;
 use crate::farm::Farm;
 use crate::guest::free_port::{free, listening};
 use crate::guest::reserve_address::reserved;
+use crate::inputs;
 use crate::ssh_ports::{CHAIN, Lead, SshPorts, TABLE};
 use crate::step::FarmStep;
 use crate::{ours, program, resource, survey};
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
 use rustix::process::geteuid;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -46,12 +47,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExposeSsh(pub Port);
 
 /// Which port.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Port {
     /// A free one, kept on later runs.
     Auto,
@@ -185,6 +186,10 @@ impl FarmStep<Container> for ExposeSsh {
             Port::Auto => format!("lead a port of the host to the ssh of {}", at.name),
             Port::Fixed(port) => format!("lead port {port} of the host to the ssh of {}", at.name),
         }
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at).and(inputs::network(&at.farm)).and(inputs::user(&at.farm))
     }
 
     fn shape(&self, at: &mut Container) -> Result<()> {

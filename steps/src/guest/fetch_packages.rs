@@ -8,20 +8,25 @@ use crate::apt::{Apt, Setup};
 use crate::archives::{self, LOCK};
 use crate::container::Container;
 use crate::dpkg::{STATUS, Status};
+use crate::inputs;
 use crate::mirror::{Archive, Mirror};
 use crate::package_index::PackageIndex;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, HostFile, Interrupted, Need, Resource, Rootfs, Undo};
+use drover_engine::{Check, Claim, Cx, HostFile, Inputs, Interrupted, Need, Resource, Rootfs, Undo};
+use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// See the manual of `GuestPackages`.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct FetchPackages {
-    /// The names of all packages that are wanted.
+    /// The names as the plan has them.
+    pub(super) packages: Vec<String>,
+    /// The names of all packages that are wanted. What is in a set follows from Drover's own tables: it is no input.
+    #[serde(skip)]
     pub(super) wanted: Vec<String>,
 }
 
@@ -33,6 +38,10 @@ fn is_begun(status: &Status, text: &str) -> bool {
 impl FarmStep<Container> for FetchPackages {
     fn title(&self, at: &Container) -> String {
         format!("fetch packages for {}", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at).and(inputs::base(&at.base))
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

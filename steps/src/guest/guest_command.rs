@@ -25,16 +25,17 @@
 
 use super::emulate::Guest;
 use crate::container::Container;
+use crate::inputs;
 use crate::resource;
 use crate::script::Script;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cmd, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestCommand {
     /// What it is called.
@@ -68,6 +69,10 @@ impl GuestCommand {
 impl FarmStep<Container> for GuestCommand {
     fn title(&self, at: &Container) -> String {
         format!("run the command {} in {}", self.name, at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at)
     }
 
     fn name(&self) -> Option<String> {

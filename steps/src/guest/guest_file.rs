@@ -22,15 +22,16 @@
 
 use crate::container::Container;
 use crate::file_text::{Database, FileText, Source, default_mode, default_owner};
+use crate::inputs;
 use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestFile {
     /// Where it is.
@@ -67,6 +68,10 @@ impl GuestFile {
 impl FarmStep<Container> for GuestFile {
     fn title(&self, at: &Container) -> String {
         format!("write {} of {}", self.path, at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at)
     }
 
     fn name(&self) -> Option<String> {

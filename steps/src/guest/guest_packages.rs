@@ -41,12 +41,13 @@ use crate::archives::{self, Deb};
 use crate::assist::Client;
 use crate::container::Container;
 use crate::dpkg::Status;
+use crate::inputs;
 use crate::release::Distribution;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ const POLICY: (&str, &str) =
 pub(super) const STATES: &str = "/var/lib/apt/extended_states";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestPackages(pub Vec<String>);
 
@@ -112,11 +113,18 @@ impl FarmStep<Container> for GuestPackages {
         format!("install packages in {}", at.name)
     }
 
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at).and(inputs::release(&at.base)).and(inputs::arch(&at.base))
+    }
+
     fn companions(&self, at: &Container) -> Vec<(String, Arc<dyn FarmStep<Container>>)> {
         if is_rpm(at) {
             return Vec::new();
         }
-        vec![("fetch-packages".to_owned(), Arc::new(FetchPackages { wanted: self.wanted(at) }))]
+        vec![(
+            "fetch-packages".to_owned(),
+            Arc::new(FetchPackages { packages: self.0.clone(), wanted: self.wanted(at) }),
+        )]
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

@@ -17,17 +17,18 @@
 use crate::container::Container;
 use crate::guest::hosts_block::HostsBlock;
 use crate::guest::reserve_address::reserved;
+use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
 const FILE: &str = "/etc/hosts";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostsFile {}
 
@@ -69,6 +70,10 @@ fn edit(cx: &Cx, at: &Container, address: Ipv4Addr) -> Result<(String, String)> 
 impl FarmStep<Container> for HostsFile {
     fn title(&self, at: &Container) -> String {
         format!("let the host know {}", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::name(at)
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

@@ -13,12 +13,13 @@
 //! **To take it back**: `drover destroy`, or remove the line.
 
 use crate::container::Container;
+use crate::inputs;
 use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 
 const FILES: [&str; 2] = ["etc/issue", "etc/issue.net"];
 
@@ -26,7 +27,7 @@ const FILES: [&str; 2] = ["etc/issue", "etc/issue.net"];
 const LINE: &str = r"\S{NAME} \S{VERSION_ID} \n \l@\b ; Current IP(s): \4{eth0} \4{eth1} \4{eth2} \4{eth3}";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issue {}
 
@@ -53,6 +54,10 @@ fn check_file(at: &Container, rootfs: &Rootfs, file: &str) -> Result<Check> {
 impl FarmStep<Container> for Issue {
     fn title(&self, at: &Container) -> String {
         format!("let {} show its addresses", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at)
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

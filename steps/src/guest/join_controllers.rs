@@ -19,18 +19,19 @@
 //! **To take it back** `drover destroy`, or remove the line.
 
 use crate::container::Container;
+use crate::inputs;
 use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 
 const DIRECTORY: &str = "etc/systemd";
 const FILE: &str = "etc/systemd/system.conf";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinControllers {}
 
@@ -55,6 +56,10 @@ fn edited(before: &str) -> String {
 impl FarmStep<Container> for JoinControllers {
     fn title(&self, at: &Container) -> String {
         format!("keep the systemd of {} out of the host's cgroups", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at)
     }
 
     fn shape(&self, at: &mut Container) -> Result<()> {

@@ -13,16 +13,17 @@
 //! **To take it back** `drover destroy`, or remove the lines.
 
 use crate::container::Container;
+use crate::inputs;
 use crate::ours;
 use crate::release::Distribution;
 use crate::step::FarmStep;
 use crate::{resource, survey};
 use anyhow::{Context, Result};
-use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cx, HostFile, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LxcConfig {}
 
@@ -53,6 +54,10 @@ fn file(at: &Container) -> HostFile {
 impl FarmStep<Container> for LxcConfig {
     fn title(&self, at: &Container) -> String {
         format!("complete LXC's configuration of {}", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at).and(inputs::release(&at.base)).and(inputs::arch(&at.base))
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

@@ -58,13 +58,14 @@ use crate::guest::emulate::Guest;
 use crate::guest::half_made;
 use crate::guest::stand_ins::{assisted_chroot, cheap_rsync, polite_wget};
 use crate::guest::template::{Others, TEMPLATES, Template};
+use crate::inputs;
 use crate::mirror::Mirror;
 use crate::release::Distribution;
 use crate::step::FarmStep;
 use crate::{domain, program, resource, survey};
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ const TOOLS: [(&str, &str); 8] = [
 const MADE: &str = "made";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LxcCreate {
     /// The template, if it is not that of the distribution.
@@ -224,6 +225,10 @@ impl LxcCreate {
 impl FarmStep<Container> for LxcCreate {
     fn title(&self, at: &Container) -> String {
         format!("create the container {}", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at).and(inputs::base(&at.base))
     }
 
     fn shape(&self, at: &mut Container) -> Result<()> {

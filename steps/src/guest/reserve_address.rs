@@ -22,21 +22,22 @@
 use crate::container::Container;
 use crate::dnsmasq_hosts::DnsmasqHosts;
 use crate::farm::Farm;
+use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use drover_engine::{Check, Claim, Cx, HostFile, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cx, HostFile, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReserveAddress(pub Address);
 
 /// Which address.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Address {
     /// A free one of the farm's network, kept on later runs.
     Auto,
@@ -131,6 +132,10 @@ impl FarmStep<Container> for ReserveAddress {
             Address::Auto => format!("reserve an address for {}", at.name),
             Address::Fixed(address) => format!("reserve {address} for {}", at.name),
         }
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::name(at).and(inputs::network(&at.farm))
     }
 
     fn shape(&self, at: &mut Container) -> Result<()> {

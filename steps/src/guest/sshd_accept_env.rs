@@ -13,18 +13,19 @@
 //! **To take it back**: `drover destroy`, or remove the lines.
 
 use crate::container::Container;
+use crate::inputs;
 use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Cx, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 
 const FILE: &str = "etc/ssh/sshd_config";
 const BLOCK: &str = "\n# For CI: Allow passing any envvars:\nAcceptEnv *\n";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SshdAcceptEnv {}
 
@@ -57,6 +58,10 @@ fn edited(before: &str) -> String {
 impl FarmStep<Container> for SshdAcceptEnv {
     fn title(&self, at: &Container) -> String {
         format!("let {} accept an environment by ssh", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::rootfs(at)
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

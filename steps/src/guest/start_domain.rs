@@ -20,11 +20,12 @@
 use crate::container::Container;
 use crate::domain::{self, Lookup};
 use crate::host::cgroups;
+use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Error, Result, ensure};
-use drover_engine::{Check, Claim, CommandError, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, CommandError, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 const WORDS: usize = 8;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartDomain {
     /// What becomes of a domain that runs with an older definition.
@@ -45,7 +46,7 @@ pub struct StartDomain {
 }
 
 /// What becomes of a domain that runs with an older definition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outdated {
     /// It goes on with that.
     #[default]
@@ -123,6 +124,10 @@ fn shut_down(cx: &Cx, at: &Container) -> Result<()> {
 impl FarmStep<Container> for StartDomain {
     fn title(&self, at: &Container) -> String {
         format!("start {}", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::name(at)
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

@@ -16,16 +16,17 @@
 
 use crate::container::Container;
 use crate::domain::{self, Validation};
+use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use xmltree::Element;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UniqueMac {}
 
@@ -67,6 +68,10 @@ pub(super) fn edit(at: &Container, taken: &[String], definition: &mut Element) -
 impl FarmStep<Container> for UniqueMac {
     fn title(&self, at: &Container) -> String {
         format!("give {} a hardware address of its own", at.name)
+    }
+
+    fn facts(&self, at: &Container) -> Inputs {
+        inputs::name(at).and(inputs::bridge(&at.farm))
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

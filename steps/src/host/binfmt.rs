@@ -28,8 +28,8 @@ use crate::resource::{BINFMT, PACKAGES};
 use crate::service;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cmd, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cmd, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,13 +38,17 @@ use std::sync::Arc;
 pub(super) const REGISTRATIONS: &str = "/proc/sys/fs/binfmt_misc";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binfmt {}
 
 impl FarmStep<Farm> for Binfmt {
     fn title(&self, _at: &Farm) -> String {
         "let the kernel know foreign programs".to_owned()
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn companions(&self, at: &Farm) -> Vec<(String, Arc<dyn FarmStep<Farm>>)> {

@@ -40,9 +40,9 @@ use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Result, ensure};
-use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
+use drover_engine::{Check, Cx, HostFile, Inputs, Need, Resource, Undo};
 use ipnet::Ipv4Net;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ use std::sync::Arc;
 pub(super) const DEFAULTS: &str = "/etc/default/lxc-net";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bridge {
     /// The bridge's interface.
@@ -65,6 +65,10 @@ pub struct Bridge {
 impl FarmStep<Farm> for Bridge {
     fn title(&self, _at: &Farm) -> String {
         format!("configure the bridge {} for {}", self.name, self.network)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn shape(&self, at: &mut Farm) -> Result<()> {

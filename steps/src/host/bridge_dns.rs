@@ -27,8 +27,8 @@ use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cx, HostFile, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -42,13 +42,17 @@ const IGNORE_CLIENT_ID: &str = "dhcp-ignore-clid";
 const MADE_HOSTS: &str = "made the hosts file";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BridgeDns {}
 
 impl FarmStep<Farm> for BridgeDns {
     fn title(&self, at: &Farm) -> String {
         format!("let dnsmasq on {} know the containers' names", at.bridge)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {

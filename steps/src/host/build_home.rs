@@ -42,14 +42,14 @@ use crate::ours;
 use crate::resource::{ACCOUNT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cmd, Cx, Inputs, Need, Resource, Undo};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildHome {
     /// The home directory.
@@ -67,6 +67,10 @@ pub struct BuildHome {
 impl FarmStep<Farm> for BuildHome {
     fn title(&self, _at: &Farm) -> String {
         format!("prepare the account {} and its home", self.user)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn shape(&self, at: &mut Farm) -> Result<()> {

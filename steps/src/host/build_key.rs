@@ -18,12 +18,13 @@
 
 use super::program;
 use crate::farm::{Account, Farm};
+use crate::inputs;
 use crate::ours;
 use crate::resource::{ACCOUNT, HOME, KEY, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Access, Check, Cmd, Cx, Entry, Kind, Need, Resource, Rootfs, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Cmd, Cx, Entry, Inputs, Kind, Need, Resource, Rootfs, Undo};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 // Paths in the home. It is the account's, so root goes there only where no link of the account's can lead it astray.
@@ -43,13 +44,17 @@ const MADE_KEY: &str = "made the key";
 const MADE_PUBLIC: &str = "made the public half";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildKey {}
 
 impl FarmStep<Farm> for BuildKey {
     fn title(&self, at: &Farm) -> String {
         format!("make an ssh key for {}", at.account.user)
+    }
+
+    fn facts(&self, at: &Farm) -> Inputs {
+        inputs::account(at)
     }
 
     fn needs(&self, at: &Farm) -> Vec<Need> {

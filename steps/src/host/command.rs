@@ -27,13 +27,13 @@ use crate::resource::CREATED;
 use crate::script::Script;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Cmd, Cx, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cmd, Cx, Inputs, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// What it is called.
@@ -67,6 +67,10 @@ impl Command {
 impl FarmStep<Farm> for Command {
     fn title(&self, _at: &Farm) -> String {
         format!("run the command {}", self.name)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn name(&self) -> Option<String> {

@@ -33,13 +33,13 @@ use crate::script::ensure_name;
 use crate::size::Size;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
 use globset::{Glob, GlobMatcher};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use xmltree::{Element, XMLNode};
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EditDomains {
     /// What it is called.
@@ -54,7 +54,7 @@ pub struct EditDomains {
 }
 
 /// A change of a definition.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Change {
     /// How much memory its programs may have together.
     Memory(Size),
@@ -158,6 +158,10 @@ impl EditDomains {
 impl FarmStep<Farm> for EditDomains {
     fn title(&self, _at: &Farm) -> String {
         format!("edit the domains {} ({})", self.matching, self.name)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn name(&self) -> Option<String> {

@@ -8,13 +8,14 @@ use crate::farm::Farm;
 use crate::resource::{BINFMT, EMULATION, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cmd, Cx, Inputs, Need, Resource, Undo};
+use serde::Serialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Programs of an architecture can be executed.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Emulation(pub(super) Architecture);
 
 /// Remembered if nothing was registered before.
@@ -57,6 +58,10 @@ impl Registration {
 impl FarmStep<Farm> for Emulation {
     fn title(&self, _at: &Farm) -> String {
         format!("run programs of {}", self.0)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {

@@ -7,11 +7,11 @@ use super::zfs::Dataset;
 use crate::size::Size;
 use anyhow::{Result, ensure};
 use drover_engine::Cx;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// A dataset of ZFS for the home.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HomeDataset {
     /// Its name.

@@ -26,11 +26,11 @@ use crate::ours;
 use crate::resource::{ACCOUNT, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Access, Check, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostFile {
     /// Where it is.
@@ -71,6 +71,10 @@ impl HostFile {
 impl FarmStep<Farm> for HostFile {
     fn title(&self, _at: &Farm) -> String {
         format!("write {}", self.path)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn name(&self) -> Option<String> {

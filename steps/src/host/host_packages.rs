@@ -36,8 +36,8 @@ use crate::farm::Farm;
 use crate::resource::PACKAGES as RESOURCE;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Claim, Cx, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cx, Inputs, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -77,7 +77,7 @@ const SYSV: &str = "sysvinit-core";
 const LIBVIRT_FOR_SYSV: &str = "libvirt-daemon-system-sysv";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostPackages {
     /// Packages that the farm does not need.
@@ -88,6 +88,10 @@ pub struct HostPackages {
 impl FarmStep<Farm> for HostPackages {
     fn title(&self, _at: &Farm) -> String {
         "install the host's packages".to_owned()
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn shape(&self, at: &mut Farm) -> Result<()> {

@@ -29,9 +29,9 @@ use crate::resource::{LIBVIRT, PACKAGES};
 use crate::service::{self, Starter};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Cmd, Cx, HostFile, Need, Output, Resource, Undo};
+use drover_engine::{Check, Cmd, Cx, HostFile, Inputs, Need, Output, Resource, Undo};
 use rustix::process::Signal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,13 +39,17 @@ const URI: &str = "lxc:///system";
 const DROP_IN: &str = "/etc/systemd/system/libvirtd.service.d/drover-hybrid-cgroups.conf";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LibvirtLxc {}
 
 impl FarmStep<Farm> for LibvirtLxc {
     fn title(&self, _at: &Farm) -> String {
         "start libvirt-LXC".to_owned()
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {

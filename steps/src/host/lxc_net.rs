@@ -8,13 +8,15 @@ use super::bridge_dns::DNSMASQ;
 use super::process::Process;
 use super::program;
 use crate::farm::Farm;
+use crate::inputs;
 use crate::ours;
 use crate::resource::{BRIDGE, LXC_NET_INPUT, PACKAGES};
 use crate::service::{self, Starter};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Cmd, Cx, HostFile, Need, Resource, Undo};
+use drover_engine::{Check, Cmd, Cx, HostFile, Inputs, Need, Resource, Undo};
 use rustix::process::Signal;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -25,12 +27,16 @@ const PROGRAM: &str = "/usr/libexec/lxc/lxc-net";
 const PID_FILE: &str = "/run/lxc/dnsmasq.pid";
 
 /// The bridge, running with the configuration that is written.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct LxcNet;
 
 impl FarmStep<Farm> for LxcNet {
     fn title(&self, at: &Farm) -> String {
         format!("start the bridge {}", at.bridge)
+    }
+
+    fn facts(&self, at: &Farm) -> Inputs {
+        inputs::bridge(at).and(inputs::network(at))
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {

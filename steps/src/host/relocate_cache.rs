@@ -24,16 +24,17 @@
 
 use super::relocation::Relocation;
 use crate::farm::Farm;
+use crate::inputs;
 use crate::resource::{LXC_CACHE, STORAGE};
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Check, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelocateCache {
     /// Where it is to be.
@@ -50,6 +51,10 @@ impl RelocateCache {
 impl FarmStep<Farm> for RelocateCache {
     fn title(&self, at: &Farm) -> String {
         format!("move {} to {}", at.lxc_cache.display(), self.relocation(at).to.display())
+    }
+
+    fn facts(&self, at: &Farm) -> Inputs {
+        inputs::cache(at).with("moved.to", self.relocation(at).to.display())
     }
 
     fn needs(&self, at: &Farm) -> Vec<Need> {

@@ -20,18 +20,19 @@
 
 use super::relocation::Relocation;
 use crate::farm::Farm;
+use crate::inputs;
 use crate::resource::{ACCOUNT, HOME, STORAGE};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelocateHome {
     /// Where it is to be.
@@ -68,6 +69,10 @@ fn ensure_idle(at: &Farm) -> Result<()> {
 impl FarmStep<Farm> for RelocateHome {
     fn title(&self, at: &Farm) -> String {
         format!("move {} to {}", at.account.home.display(), self.relocation(at).to.display())
+    }
+
+    fn facts(&self, at: &Farm) -> Inputs {
+        inputs::home(at).with("moved.to", self.relocation(at).to.display())
     }
 
     fn needs(&self, at: &Farm) -> Vec<Need> {

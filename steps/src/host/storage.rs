@@ -53,8 +53,8 @@ use crate::resource::{PACKAGES, STORAGE};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
 use btrfs::On;
-use drover_engine::{Check, Claim, Cmd, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Claim, Cmd, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,12 +64,12 @@ const PER_CONTAINER: u64 = 600 << 20;
 const PER_BASE: u64 = 400 << 20;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Storage(pub Backing);
 
 /// What the storage is kept on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Backing {
     /// A directory of a file system that is there.
@@ -122,6 +122,10 @@ fn require_module(cx: &Cx, module: &str, table: &str) -> Result<()> {
 impl FarmStep<Farm> for Storage {
     fn title(&self, _at: &Farm) -> String {
         format!("prepare {} for the containers", self.path().display())
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn shape(&self, at: &mut Farm) -> Result<()> {

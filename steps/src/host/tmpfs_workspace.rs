@@ -27,18 +27,19 @@
 use super::fstab::{Mount, ensure_plain};
 use super::memory;
 use crate::farm::Farm;
+use crate::inputs;
 use crate::ours;
 use crate::resource::{ACCOUNT, HOME, STORAGE};
 use crate::size::Size;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Claim, Cx, Need, Resource, Undo};
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, statvfs};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TmpfsWorkspace {
     /// Where it is.
@@ -83,6 +84,10 @@ fn ensure_fits(size: Size, memory: u64) -> Result<()> {
 impl FarmStep<Farm> for TmpfsWorkspace {
     fn title(&self, _at: &Farm) -> String {
         format!("mount a workspace of {} at {}", self.size, self.path.display())
+    }
+
+    fn facts(&self, at: &Farm) -> Inputs {
+        inputs::ids(at)
     }
 
     fn shape(&self, at: &mut Farm) -> Result<()> {

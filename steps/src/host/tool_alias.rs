@@ -29,8 +29,8 @@ use crate::resource::{PACKAGES, TOOL_ALIAS};
 use crate::script::ensure_name;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Cx, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ const STAND_INS: &[(&str, &[&str], &str)] = &[("yum", &["yum4", "dnf-3", "dnf"],
 const TARGET: &str = "target";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolAlias {
     /// The name that is missing.
@@ -83,6 +83,10 @@ impl ToolAlias {
 impl FarmStep<Farm> for ToolAlias {
     fn title(&self, _at: &Farm) -> String {
         format!("see that there is a {}", self.name)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn name(&self) -> Option<String> {

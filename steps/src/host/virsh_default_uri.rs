@@ -27,14 +27,14 @@ use crate::farm::Farm;
 use crate::ours;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, HostFile, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cx, HostFile, Inputs, Undo};
+use serde::{Deserialize, Serialize};
 
 const NAME: &str = "LIBVIRT_DEFAULT_URI";
 const VALUE: &str = "lxc:///system";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VirshDefaultUri {
     /// Whose profile.
@@ -49,6 +49,10 @@ fn root() -> String {
 impl FarmStep<Farm> for VirshDefaultUri {
     fn title(&self, _at: &Farm) -> String {
         format!("let {}'s virsh talk to libvirt-LXC", self.account)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {

@@ -20,8 +20,8 @@ use crate::ours;
 use crate::resource::PACKAGES;
 use crate::step::FarmStep;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, HostFile, Need, Resource, Undo};
-use serde::Deserialize;
+use drover_engine::{Check, Cx, HostFile, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
@@ -31,7 +31,7 @@ const PARAMETER: &str = "/sys/module/zfs/parameters/zfs_txg_timeout";
 const FILE: &str = "/etc/modprobe.d/drover-zfs-txg-timeout.conf";
 
 /// See the manual above.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZfsTxgTimeout {
     /// How long a transaction group is kept open at the most.
@@ -57,6 +57,10 @@ pub(super) fn require_zfs(what: &str) -> Result<()> {
 impl FarmStep<Farm> for ZfsTxgTimeout {
     fn title(&self, _at: &Farm) -> String {
         format!("let ZFS write every {} s", self.seconds)
+    }
+
+    fn facts(&self, _at: &Farm) -> Inputs {
+        Inputs::default()
     }
 
     fn shape(&self, _at: &mut Farm) -> Result<()> {

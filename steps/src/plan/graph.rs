@@ -30,7 +30,8 @@ pub(super) fn graph(expanded: &Expanded, wrong: &mut Vec<Diagnostic>) -> Option<
             }
             // Whoever put the nodes in order knew that they are there.
             GraphError::Absent { id, .. } => {
-                wrong.extend(nodes.spans.get(id).map(|span| Diagnostic::new(error.to_string(), &span.head())));
+                wrong
+                    .extend(nodes.spans.get(id).map(|span| Diagnostic::new(error.to_string(), &span.head())));
             }
             GraphError::Cycle(links) => wrong.extend(cycle(nodes, links)),
             GraphError::Duplicate { id, .. } => wrong.extend(duplicate(nodes, id)),

@@ -6,7 +6,7 @@ use super::guest::Typed;
 use super::ordered::Wish;
 use super::source::Span;
 use crate::base::Base;
-use crate::step::{FarmStep, Local, Placed};
+use crate::step::{FarmStep, Placed};
 use drover_engine::Node;
 use drover_state::NodeId;
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ impl Nodes {
         P: Debug + Send + Sync + 'static,
     {
         self.spans.insert(id.clone(), span.clone());
-        let local = Local(id.place() != "host");
+        let local = id.place() != "host";
         let step = Arc::new(Placed { step: step.clone(), at: at.clone(), local });
         self.nodes.push(Node { id, step, origin: span.location(), after: Vec::new() });
     }

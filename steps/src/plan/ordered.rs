@@ -48,7 +48,9 @@ fn find(nodes: &[Node], from: usize, name: &str) -> Vec<usize> {
     let Some(kind) = Kind::find(name) else { return Vec::new() };
     if let Parse::Bootstrap = kind.parse {
         let last = crate::bootstrap::chain().last().map_or("", |(slug, _)| *slug);
-        let ends = |node: &usize| nodes[*node].id.as_str().starts_with("bootstrap/") && nodes[*node].id.step() == last;
+        let ends = |node: &usize| {
+            nodes[*node].id.as_str().starts_with("bootstrap/") && nodes[*node].id.step() == last
+        };
         return others().filter(ends).collect();
     }
     let is_kind = |node: &usize| is_of(&nodes[*node], kind);

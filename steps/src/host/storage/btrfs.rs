@@ -9,7 +9,7 @@ use crate::size::Size;
 use crate::{ours, program};
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Cmd, Cx};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const MADE: &str = "made the file";
 
 /// What holds the file system.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum On {
     /// A file of another file system.
     Loop {

@@ -10,14 +10,14 @@ use crate::program;
 use crate::size::Size;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Cmd, Cx};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What a volume has until it is formatted.
 const TAG: &str = "drover_unformatted";
 
 /// A volume.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
     /// The group that it is in.
