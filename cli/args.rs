@@ -1,6 +1,8 @@
 //! The command line. Its doc comments are the help.
 
-use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args as Group, CommandFactory, Parser, Subcommand, ValueEnum};
+use drover_engine::Pattern;
 use drover_steps::resource::{EMULATION_POOL, MIRROR_POOL};
 use std::path::PathBuf;
 
@@ -20,7 +22,40 @@ const EXIT_CODES: &str = "Exit codes:
   1  a step failed                  6  another run holds the state directory
   2  a run would change something   7  this host lacks something the plan needs
      (plan --detailed-exitcode)     130, 143  interrupted by SIGINT, SIGTERM
-  3  the plan, or the command line, is not valid";
+  3  the plan, or the command line, 141  nobody reads the results any more
+     is not valid";
+
+impl Args {
+    /// These arguments, unless some of them contradict each other.
+    ///
+    /// # Errors
+    /// What contradicts what.
+    pub(crate) fn sound(self) -> Result<Self, clap::Error> {
+        let (set, no_assist, pools) = match &self.command {
+            Command::Run(Run { target, pace, .. }) => (&*target.set, target.no_assist, &*pace.pools),
+            Command::Plan(Plan { target, .. }) | Command::Graph(Graph { target, .. }) => {
+                (&*target.set, target.no_assist, &[][..])
+            }
+            Command::Resume(Resume { pace, .. }) => (&[][..], false, &*pace.pools),
+            _ => return Ok(self),
+        };
+        let conflict = |message: String| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        if let Some(value) = set.iter().find(|value| no_assist && turns_assist_on(value)) {
+            return conflict(format!("'--no-assist' cannot be used with '--set {value}'"));
+        }
+        let contradicts =
+            |(name, size): &&(String, u32)| pools.iter().any(|it| it.0 == *name && it.1 != *size);
+        if let Some((name, _)) = pools.iter().find(contradicts) {
+            return conflict(format!("'--pool {name}=N' cannot be used with another size of the same pool"));
+        }
+        Ok(self)
+    }
+}
+
+/// Whether a setting says that assist is not to be off.
+fn turns_assist_on(setting: &str) -> bool {
+    setting.split_once('=').is_some_and(|(name, value)| name.trim() == "assist" && value.trim() != "Off")
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -51,8 +86,13 @@ pub(crate) enum Command {
 /// A plan, and which part of it.
 #[derive(Clone, Debug, Group, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Target {
-    /// The plan's file
+    /// The plan's file; `-` is standard input, and a pipe will do
     pub(crate) plan: PathBuf,
+    /// Where relative paths in the plan count from, if not from the directory of its file: this is the kept text of a plan
+    /// that came by a pipe
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) directory: Option<PathBuf>,
     /// Set a value in the plan, such as `mirror=http://…` or `each.DefineDomain.memory="2 GiB"`; may be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
@@ -61,13 +101,13 @@ pub(crate) struct Target {
     #[serde(default)]
     pub(crate) no_assist: bool,
     /// Only nodes that match, such as `*/define-domain` or `jenkins-debian12-arm64/*`; may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(crate) only: Vec<String>,
     /// Without nodes that match, nor those that need them; may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(crate) exclude: Vec<String>,
     /// Nodes that match, and all that they need; may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(crate) until: Vec<String>,
 }
 
@@ -91,7 +131,7 @@ pub(crate) struct Pace {
     #[serde(default)]
     pub(crate) pools: Vec<(String, u32)>,
     /// After a failure go on with all that does not need what failed; this is the default
-    #[arg(long, overrides_with = "fail_fast")]
+    #[arg(long, conflicts_with = "fail_fast")]
     pub(crate) keep_going: bool,
     /// After a failure start nothing new
     #[arg(long)]
@@ -109,7 +149,15 @@ impl Pace {
     }
 }
 
-/// A pool and its size. Of what is said of one twice, the last counts.
+/// A pattern for nodes, if it is one.
+fn pattern(text: &str) -> Result<String, String> {
+    match Pattern::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error:#}; where a bracket itself is meant, write `[[]`")),
+    }
+}
+
+/// A pool and its size.
 fn pool(text: &str) -> Result<(String, u32), String> {
     let (name, size) = text.split_once('=').ok_or("say it as in `emulation=4`")?;
     let known = [EMULATION_POOL, MIRROR_POOL];
@@ -205,6 +253,7 @@ pub(crate) struct Report {
 #[derive(Debug, Group)]
 pub(crate) struct Logs {
     /// The node, such as `jenkins-debian12-arm64/lxc-create`, or a glob that it alone matches of all that were started
+    #[arg(value_parser = pattern)]
     pub(crate) node: String,
     /// Go on showing what it writes, until it ends
     #[arg(long, short)]
@@ -255,7 +304,7 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, Group)]
 pub(crate) struct Destroy {
-    /// The plan's file
+    /// The plan's file; `-` is standard input
     pub(crate) plan: PathBuf,
     /// Set a value in the plan, as for `run`; may be repeated
     #[arg(long, value_name = "PATH=VALUE")]
@@ -275,7 +324,7 @@ pub(crate) struct Destroy {
     #[arg(long, requires = "dry_run")]
     pub(crate) json: bool,
     /// Undo the host's part, too, though things were made that this plan does not know and that may need it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "container")]
     pub(crate) disregard_others: bool,
 }
 

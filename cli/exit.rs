@@ -1,6 +1,8 @@
 //! Exit codes: what each means, and which error ends with which.
 
+use crate::output;
 use anyhow::Error;
+use drover_engine::Report;
 use std::process::ExitCode;
 
 /// How the program ends.
@@ -20,8 +22,10 @@ pub(crate) enum Exit {
     Held,
     /// This host cannot do what the plan asks.
     Unmet,
-    /// Interrupted by SIGINT (2) or SIGTERM (15).
-    Interrupted(u8),
+    /// Whoever read the results has gone: as if by SIGPIPE, which ends most programs then.
+    ReaderGone,
+    /// A run ended with this code, which is in its report as well.
+    Run(u8),
 }
 
 impl Exit {
@@ -35,8 +39,14 @@ impl Exit {
             Self::NothingSelected => 4,
             Self::Held => 6,
             Self::Unmet => 7,
-            Self::Interrupted(signal) => 128 + signal,
+            Self::ReaderGone => 128 + 13,
+            Self::Run(code) => code,
         }
+    }
+
+    /// How the run of this report ended.
+    pub(crate) fn of_run(report: &Report) -> Self {
+        report.code.map_or(Self::Failed, Self::Run)
     }
 
     /// What an error ends with.
@@ -49,6 +59,8 @@ impl Exit {
             Self::Unmet
         } else if error.is::<crate::command::InvalidPlan>() {
             Self::Invalid
+        } else if error.is::<output::ReaderGone>() {
+            Self::ReaderGone
         } else {
             Self::Failed
         }
@@ -56,10 +68,15 @@ impl Exit {
 
     /// Shows the error, with what caused it.
     pub(crate) fn report(self, error: &Error) -> Self {
-        // A plan's diagnostics and the complaints of preconditions are whole texts of their own.
         match self {
-            Self::Invalid | Self::Unmet => eprintln!("{error}"),
-            _ => eprintln!("drover: {error:#}"),
+            Self::ReaderGone => {}
+            Self::Held => {
+                let held = error.downcast_ref().map_or_else(|| format!("{error:#}"), crate::command::held);
+                output::tell(&format!("drover: {held}"));
+            }
+            // A plan's diagnostics and the complaints of preconditions are whole texts of their own.
+            Self::Invalid | Self::Unmet => output::tell(&error.to_string()),
+            _ => output::tell(&format!("drover: {error:#}")),
         }
         self
     }

@@ -1,9 +1,11 @@
 //! `drover destroy`: takes back what the journal says that we made of a plan, last first; shows it, and asks before.
 
-use super::{existing_state_dir, load, print, print_json, run};
+use super::{existing_state_dir, load_text, run};
 use crate::args::{Destroy, Pace, Target};
-use crate::display;
+use crate::display::{Display, Failures, summary};
 use crate::exit::Exit;
+use crate::output::{print, print_json, tell, tell_part};
+use crate::signals::Listener;
 use anyhow::{Result, bail, ensure};
 use drover_engine::{Graph, Interrupt, Kept, NothingSelected, Selection, Takeback, Work};
 use drover_state::{Journal, Lock, StateDir};
@@ -11,7 +13,6 @@ use drover_steps::plan::{Loaded, nearest};
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 const DESTROY: &str = "destroy ";
@@ -41,7 +42,7 @@ fn command(target: &Target, options: &Destroy) -> String {
 
 /// Undoes what was made of a plan.
 pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
-    let plan = load(&options.plan, &options.set)?;
+    let (plan, text) = load_text(&options.plan, &options.set)?;
     let selected = selection(&plan, options)?;
     if !options.dry_run {
         super::require_root()?;
@@ -49,7 +50,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     let Some(state) = existing_state_dir(state)? else { return told(&[], options) };
     let lock = Lock::acquire(&state)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
-    notes.iter().for_each(|note| eprintln!("drover: {note}"));
+    notes.iter().for_each(|note| tell(&format!("drover: {note}")));
     if options.container.is_empty() && !options.disregard_others {
         refuse_strangers(&plan.graph, &journal)?;
     }
@@ -65,22 +66,26 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     if options.dry_run || !does_something(&takebacks) || !agreed(options.yes)? {
         return Ok(told);
     }
-    super::resume::remember(&state, &target, (&pace, &options.passed), |target| {
+    super::resume::remember(&state, &target, text.as_ref(), (&pace, &options.passed), |target| {
         Some(command(target, options))
     })?;
     let begun = Instant::now();
-    let signal = run::listen(&interrupt)?;
-    let (report, kept) = drover_engine::undo(&work, &mut journal, display::observer().as_mut())?;
+    let mut display = Display::start()?;
+    let listener = Listener::start(&interrupt, display.speaker())?;
+    let done = drover_engine::undo(&work, &mut journal, &mut display);
     super::close(journal);
-    eprintln!("{}", display::summary(&report, begun.elapsed(), Some(&again(&how.source))));
-    eprint!("{}", left(&kept, &state));
-    Ok(run::exit(&report, signal.load(Ordering::Relaxed)))
+    drop(listener);
+    display.finish();
+    let (report, kept) = done?;
+    tell(&summary(&report, begun.elapsed(), Some(&again(&how.source)), Failures::Brief));
+    tell(&left(&kept, &state));
+    Ok(Exit::of_run(&report))
 }
 
 fn target(options: &Destroy) -> Target {
     let Destroy { plan, set, .. } = options;
     let (only, exclude, until) = (options.container.clone(), Vec::new(), Vec::new());
-    Target { plan: plan.clone(), set: set.clone(), no_assist: false, only, exclude, until }
+    Target { plan: plan.clone(), set: set.clone(), directory: None, no_assist: false, only, exclude, until }
 }
 
 /// The whole plan, or the steps of the containers that are named.
@@ -155,12 +160,12 @@ fn agreed(yes: bool) -> Result<bool> {
         io::stdin().is_terminal() && io::stderr().is_terminal(),
         "nobody can be asked whether that is to be undone, so nothing was: say `--yes`, or run it at a terminal"
     );
-    eprint!("Undo all this? [y/N] ");
+    tell_part("Undo all this? [y/N] ");
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     let agreed = matches!(answer.trim(), "y" | "Y" | "yes");
     if !agreed {
-        eprintln!("drover: nothing was undone");
+        tell("drover: nothing was undone");
     }
     Ok(agreed)
 }

@@ -2,9 +2,10 @@
 //!
 //! It asks the steps what they would ask before and during a run, and `steps/doctor` for the rest.
 
-use super::{load, print, print_json};
+use super::load;
 use crate::args::{Doctor, Pace};
 use crate::exit::Exit;
+use crate::output::{print, print_json};
 use anyhow::{Context, Result};
 use console::style;
 use drover_engine::{Complaint, Cx, Environment, Finding as Found, Interrupt, Preview, PreviewOptions};

@@ -1,8 +1,9 @@
 //! `drover graph`: the plan's nodes and what each waits for, in a language that draws.
 
-use super::{Planned, print, print_json};
+use super::Planned;
 use crate::args::{Graph as Options, GraphFormat};
 use crate::exit::Exit;
+use crate::output::{print, print_json};
 use anyhow::Result;
 use drover_engine::Edge;
 use serde_json::json;

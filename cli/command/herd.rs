@@ -1,9 +1,10 @@
 //! `drover herd`: the containers as they are, planned or not.
 
-use super::{load, print, print_json, table};
+use super::load;
 use crate::args::Herd;
-use crate::display::elapsed;
+use crate::display::{Give, Table, elapsed};
 use crate::exit::Exit;
+use crate::output::{print, print_json};
 use anyhow::Result;
 use drover_engine::Cx;
 use drover_steps::farm::Farm;
@@ -21,11 +22,18 @@ pub(crate) fn herd(options: &Herd) -> Result<Exit> {
         print_json(&herd)?;
         return Ok(Exit::Done);
     }
-    let mut table = table(&["name", "state", "address", "arch", "release", "size", "age", "flags"]);
-    for animal in &herd {
-        table.add_row(row(animal));
-    }
-    print(&table.trim_fmt())?;
+    let mut table = Table::new(&[
+        ("name", Give::Middle),
+        ("state", Give::Nothing),
+        ("address", Give::All),
+        ("arch", Give::All),
+        ("release", Give::All),
+        ("size", Give::All),
+        ("age", Give::All),
+        ("flags", Give::Nothing),
+    ]);
+    herd.iter().for_each(|animal| table.row(row(animal)));
+    print(&table.text())?;
     for animal in herd.iter().filter(|animal| !animal.troubles.is_empty()) {
         print(&format!("{}: {}", animal.name, animal.troubles.join("; ")))?;
     }

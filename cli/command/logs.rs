@@ -3,12 +3,13 @@
 use super::past;
 use crate::args::Logs;
 use crate::exit::Exit;
+use crate::output::{pause, print_bytes};
 use anyhow::{Context, Result, anyhow, bail};
 use drover_engine::Pattern;
 use drover_state::{EventKind, EventReader, KEPT_LOGS, NodeId, RunId, StateDir};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,20 +31,25 @@ pub(crate) fn logs(state: Option<&Path>, options: &Logs) -> Result<Exit> {
     loop {
         // Asked before the rest is copied: what it wrote until its end is then there.
         let over = !options.follow || attempt.is_over(&state)?;
-        if let Err(error) = copy(&mut file) {
-            return if error.kind() == ErrorKind::BrokenPipe { Ok(Exit::Done) } else { Err(error.into()) };
-        }
+        copy(&mut file)?;
         if over {
             return Ok(Exit::Done);
         }
-        std::thread::sleep(LOOK);
+        pause(LOOK)?;
     }
 }
 
-fn copy(file: &mut File) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    io::copy(file, &mut out)?;
-    out.flush()
+/// Shows what is left of a log.
+fn copy(file: &mut File) -> Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => print_bytes(&buffer[..count])?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("the log cannot be read"),
+        }
+    }
 }
 
 /// An attempt at a node.
@@ -107,7 +113,7 @@ impl Attempt {
             match File::open(&path) {
                 Ok(file) => return Ok(Some(file)),
                 Err(error) if error.kind() == ErrorKind::NotFound && over => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::NotFound => std::thread::sleep(LOOK),
+                Err(error) if error.kind() == ErrorKind::NotFound => pause(LOOK)?,
                 Err(error) => {
                     return Err(error).with_context(|| format!("log `{}` cannot be read", path.display()));
                 }

@@ -3,8 +3,10 @@
 mod destroy;
 mod doctor;
 mod graph;
+mod held;
 mod herd;
 mod logs;
+mod piped;
 mod plan;
 mod report;
 mod resume;
@@ -14,12 +16,12 @@ mod steps;
 
 use crate::args::{Args, Command, Passed, Target};
 use crate::exit::Exit;
+use crate::output::tell;
 use anyhow::{Result, anyhow};
 use drover_engine::{Edge, Environment, Graph, Selection};
 use drover_state::{Journal, NodeId, RunId, StateDir};
-use drover_steps::plan::{Diagnostic, Loaded, Settings};
+use drover_steps::plan::{Diagnostic, Loaded, Settings, Text};
 use std::collections::HashSet;
-use std::io::{self, Write};
 use std::path::Path;
 
 /// A plan that is not valid: its diagnostics, rendered.
@@ -47,6 +49,8 @@ impl std::fmt::Display for NotRoot {
 }
 
 impl std::error::Error for NotRoot {}
+
+pub(crate) use held::held;
 
 fn require_root() -> Result<()> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err(NotRoot.into()) }
@@ -80,16 +84,19 @@ struct Planned {
     containers: Vec<String>,
     /// The names of the caller's variables that programs get.
     env: Vec<String>,
+    /// Its text, if no file has it.
+    text: Option<Text>,
 }
 
 impl Planned {
     /// Loads a plan and selects from it.
     fn load(target: &Target) -> Result<Self> {
-        let Loaded { name, graph, containers, env, .. } = load(&target.plan, &target.settings())?;
+        let (Loaded { name, graph, containers, env, .. }, text) =
+            load_text(&target.plan, &target.settings())?;
         let containers = containers.iter().map(|container| container.name.clone()).collect();
         let Target { only, until, exclude, .. } = target.clone();
         let selection = Selection { only, until, exclude }.of(&graph)?;
-        Ok(Self { name, graph, selection, containers, env })
+        Ok(Self { name, graph, selection, containers, env, text })
     }
 
     /// The containers that are meant and cannot do without one of the nodes.
@@ -113,10 +120,21 @@ impl Planned {
     }
 }
 
-/// Loads a plan; all that is wrong with it is one error.
+/// Loads a plan, from a file or a pipe; all that is wrong with it is one error.
 fn load(plan: &Path, set: &[String]) -> Result<Loaded> {
+    Ok(load_text(plan, set)?.0)
+}
+
+/// As [`load`]; also its text, if no file has it.
+fn load_text(plan: &Path, set: &[String]) -> Result<(Loaded, Option<Text>)> {
+    let text = piped::text(plan)?;
     let settings = Settings { set: set.to_vec() };
-    drover_steps::plan::load(plan, &settings).map_err(|found| InvalidPlan(diagnostics(&found)).into())
+    let loaded = match &text {
+        Some(text) => drover_steps::plan::load_text(text, &settings),
+        None => drover_steps::plan::load(plan, &settings),
+    };
+    let loaded = loaded.map_err(|found| InvalidPlan(diagnostics(&found)))?;
+    Ok((loaded, text))
 }
 
 fn diagnostics(found: &[Diagnostic]) -> String {
@@ -132,7 +150,7 @@ fn diagnostics(found: &[Diagnostic]) -> String {
 /// on the command line and has not set it is told so.
 fn environment(plan: &[String], passed: &Passed) -> Environment {
     for name in passed.env.iter().filter(|name| std::env::var_os(name).is_none()) {
-        eprintln!("drover: `--env {name}`: there is no such variable here, so programs get none");
+        tell(&format!("drover: `--env {name}`: there is no such variable here, so programs get none"));
     }
     Environment::passing(plan.iter().chain(&passed.env))
 }
@@ -173,26 +191,6 @@ fn past(given: Option<&Path>, run: Option<u32>) -> Result<(StateDir, RunId)> {
 /// Puts the journal away. That this fails is no failure of what was done with it.
 fn close(journal: Journal) {
     if let Err(error) = journal.close() {
-        eprintln!("drover: {error:#}");
+        tell(&format!("drover: {error:#}"));
     }
-}
-
-/// Writes a result to standard output. A reader that has gone, as `head` does, is no error.
-fn print(text: &str) -> Result<()> {
-    match writeln!(io::stdout(), "{}", text.trim_end_matches('\n')) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
-}
-
-/// Writes a result to standard output as JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&serde_json::to_string_pretty(value)?)
-}
-
-/// A table without lines, as wide as its words.
-fn table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
-    table
 }

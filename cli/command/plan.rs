@@ -1,8 +1,9 @@
 //! `drover plan`: what a run would change, and why. Changes nothing; needs no root as far as reading goes.
 
-use super::{Planned, existing_state_dir, print, print_json};
+use super::{Planned, existing_state_dir};
 use crate::args::{Pace, Plan};
 use crate::exit::Exit;
+use crate::output::{print, print_json};
 use anyhow::Result;
 use console::style;
 use drover_engine::{Doubt, Finding, Interrupt, Preview, PreviewOptions, Readiness, Unmet};

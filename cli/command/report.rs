@@ -1,9 +1,10 @@
 //! `drover report`: what came of a run, and what took how long.
 
-use super::{past, print, print_json, table};
+use super::past;
 use crate::args::Report as Options;
-use crate::display::{elapsed, junit, summary};
+use crate::display::{Failures, Give, Table, elapsed, junit, summary};
 use crate::exit::Exit;
+use crate::output::{print, print_json};
 use anyhow::{Result, ensure};
 use drover_engine::{Remark, Report};
 use drover_state::{Event, EventKind, EventReader, NodeId, Outcome};
@@ -36,8 +37,6 @@ struct Whole {
     report: Report,
     /// Whether it is still on.
     running: bool,
-    /// How long it took, in milliseconds; until it was killed, if it was.
-    millis: u64,
     /// Every node that ended, the longest first.
     nodes: Vec<Took>,
 }
@@ -61,8 +60,7 @@ impl Whole {
         };
         let mut nodes: Vec<_> = events.iter().filter_map(took).collect();
         nodes.sort_by_key(|node| std::cmp::Reverse(node.millis));
-        let span = report.begun.zip(report.last).map(|(begun, last)| last.duration_since(begun).as_millis());
-        Self { report, running, millis: u64::try_from(span.unwrap_or_default()).unwrap_or_default(), nodes }
+        Self { report, running, nodes }
     }
 
     fn junit(&self, events: &[Event]) -> Result<String> {
@@ -86,9 +84,10 @@ impl Whole {
             None => "killed".to_owned(),
         };
         let head = format!("run {number} of {plan} ({source}), begun {begun}: {end}");
-        let mut rows = table(&["node", "ended", "took"]);
+        let mut rows =
+            Table::new(&[("node", Give::Middle), ("ended", Give::Nothing), ("took", Give::Nothing)]);
         for Took { id, outcome, millis } in self.nodes.iter().filter(|node| node.outcome != "unchanged") {
-            rows.add_row([id.as_str(), outcome, &elapsed(Duration::from_millis(*millis))]);
+            rows.row([id.as_str(), outcome, &elapsed(Duration::from_millis(*millis))]);
         }
         let again = super::destroy::again(source);
         let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -98,10 +97,11 @@ impl Whole {
         let said = said.into_iter().map(|(text, nodes)| format!("{text}: {}", nodes.join(", ")));
         let last = summary(
             &self.report,
-            Duration::from_millis(self.millis),
+            Duration::from_millis(self.report.millis),
             (!self.running).then_some(again.as_str()),
+            Failures::Whole,
         );
-        let rows = if rows.row_count() > 0 { rows.trim_fmt() } else { String::new() };
+        let rows = if rows.row_count() > 0 { rows.text() } else { String::new() };
         let parts = [head, rows, said.collect::<Vec<_>>().join("\n"), last];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }

@@ -5,8 +5,10 @@
 
 use crate::args::{Pace, Passed, Resume, Target};
 use crate::exit::Exit;
+use crate::output::tell;
 use anyhow::{Context, Result, bail};
 use drover_state::StateDir;
+use drover_steps::plan::Text;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +34,7 @@ pub(crate) fn resume(state: Option<&Path>, options: &Resume) -> Result<Exit> {
              run {plan}`"
         );
     }
-    eprintln!("drover: resuming {}", target.plan.display());
+    tell(&format!("drover: resuming {}", target.plan.display()));
     super::run::run(state, &target, &options.pace.or(&pace), &options.passed.and(&passed))
 }
 
@@ -51,21 +53,47 @@ struct Request {
     passed: Passed,
 }
 
+/// The name of the kept text of a plan that came by a pipe, in the state directory.
+const KEPT: &str = "plan.ron";
+
 /// Keeps what is asked for, so that it can be asked for again from any directory: to run it, or, if it is to undo it, by
-/// which command.
+/// which command. `text` is that of a plan that is in no file.
 pub(crate) fn remember(
     directory: &StateDir,
     target: &Target,
+    text: Option<&Text>,
     (pace, passed): (&Pace, &Passed),
     destroy: impl FnOnce(&Target) -> Option<String>,
 ) -> Result<()> {
-    let target = Target { plan: std::path::absolute(&target.plan)?, ..target.clone() };
+    let mut target = target.clone();
+    target.directory = text.map(|text| text.directory.clone());
+    target.plan = match text {
+        Some(text) => {
+            let kept = std::path::absolute(directory.path().join(KEPT))?;
+            let text = std::str::from_utf8(&text.text).context("the plan is not UTF-8")?;
+            drover_engine::HostFile::new(&kept).mode(0o600).write(text)?;
+            kept
+        }
+        None => std::path::absolute(&target.plan)?,
+    };
     let destroy = destroy(&target);
     let request = Request { destroy, target, pace: pace.clone(), passed: passed.clone() };
     let text = serde_json::to_string_pretty(&request)?;
     drover_engine::HostFile::new(file(directory)).mode(0o600).write(&text)
 }
 
+/// Where relative paths in a plan count from, if it is the kept text of one that came by a pipe.
+pub(super) fn kept(plan: &Path) -> Option<PathBuf> {
+    let plan =
+        std::path::absolute(plan).ok().filter(|plan| plan.file_name().is_some_and(|name| name == KEPT))?;
+    // Any other plan of that name has no request beside it, or not for itself.
+    let request = fs::read_to_string(plan.with_file_name(REQUEST)).ok()?;
+    let request: Request = serde_json::from_str(&request).ok()?;
+    request.target.directory.filter(|_| request.target.plan == plan)
+}
+
+const REQUEST: &str = "request.json";
+
 fn file(directory: &StateDir) -> PathBuf {
-    directory.path().join("request.json")
+    directory.path().join(REQUEST)
 }

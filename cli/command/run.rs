@@ -2,16 +2,14 @@
 
 use super::{Planned, state_dir};
 use crate::args::{Pace, Passed, Target};
-use crate::display;
+use crate::display::{Display, Failures, summary};
 use crate::exit::Exit;
-use anyhow::{Context, Result};
-use drover_engine::{Environment, Interrupt, Limits, Options, Report, Retries, Work};
+use crate::output::tell;
+use crate::signals::Listener;
+use anyhow::Result;
+use drover_engine::{Environment, Interrupt, Limits, Options, Retries, Work};
 use drover_state::{Journal, Lock};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,18 +26,26 @@ pub(crate) fn run(state: Option<&Path>, target: &Target, pace: &Pace, passed: &P
     super::require_root()?;
     let state = state_dir(state)?;
     let lock = Lock::acquire(&state)?;
-    super::resume::remember(&state, target, (pace, passed), |_| None)?;
+    super::resume::remember(&state, target, planned.text.as_ref(), (pace, passed), |_| None)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
-    notes.iter().for_each(|note| eprintln!("drover: {note}"));
+    notes.iter().for_each(|note| tell(&format!("drover: {note}")));
     let interrupt = Interrupt::default();
-    let signal = listen(&interrupt)?;
+    let mut display = Display::start()?;
+    let listener = Listener::start(&interrupt, display.speaker())?;
     let environment = super::environment(&planned.env, passed);
-    let options = options(&planned.name, target, pace, environment, interrupt);
+    let mut options = options(&planned.name, target, pace, environment, interrupt);
+    if let Some(text) = &planned.text {
+        options.source.clone_from(&text.name);
+    }
     let work = Work { graph: &planned.graph, selected: &planned.selection, state: &state, options: &options };
-    let report = drover_engine::run(&work, &mut journal, display::observer().as_mut())?;
+    let done = drover_engine::run(&work, &mut journal, &mut display);
+    // Whatever is still to be shown: the state is free, and a signal ends the program from here on.
     super::close(journal);
-    eprintln!("{}", display::summary(&report, begun.elapsed(), Some("drover resume")));
-    Ok(exit(&report, signal.load(Ordering::Relaxed)))
+    drop(listener);
+    display.finish();
+    let report = done?;
+    tell(&summary(&report, begun.elapsed(), Some("drover resume"), Failures::Brief));
+    Ok(Exit::of_run(&report))
 }
 
 pub(crate) fn options(
@@ -74,39 +80,4 @@ pub(crate) fn limits(pace: &Pace) -> Limits {
     ];
     let pools = pools.map(|(pool, capacity)| (pool.to_owned(), capacity));
     Limits { jobs: jobs.into(), pools: pools.into_iter().chain(pace.pools.iter().cloned()).collect() }
-}
-
-/// Makes SIGINT and SIGTERM raise the interrupt, SIGTERM at once to the second level; SIGHUP is survived. Answers with
-/// where the first signal's number will be.
-pub(crate) fn listen(interrupt: &Interrupt) -> Result<Arc<AtomicU8>> {
-    let first = Arc::new(AtomicU8::new(0));
-    // A terminal that is closed sends SIGHUP: the run goes on, and `drover status` shows it.
-    let hang_up = Arc::default();
-    signal_hook::flag::register(signal_hook::consts::SIGHUP, hang_up).context("listening for SIGHUP")?;
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listening for signals")?;
-    let (interrupt, seen) = (interrupt.clone(), first.clone());
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let number = u8::try_from(signal).expect("SIGINT and SIGTERM are small numbers");
-                let _ = seen.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
-                if signal == SIGTERM && interrupt.level() == 0 {
-                    interrupt.raise();
-                }
-                display::interrupted(interrupt.raise());
-            }
-        })
-        .context("starting the thread that listens for signals")?;
-    Ok(first)
-}
-
-pub(crate) fn exit(report: &Report, signal: u8) -> Exit {
-    match signal {
-        0 if report.is_done() => Exit::Done,
-        0 => Exit::Failed,
-        // All was done before the signal could stop anything.
-        _ if report.is_done() => Exit::Done,
-        signal => Exit::Interrupted(signal),
-    }
 }

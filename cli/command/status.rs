@@ -1,10 +1,11 @@
 //! `drover status`: how far a run is, or how it ended. Reads the events that the run writes, never its journal, so it
 //! works while a run is on.
 
-use super::{past, print, print_json, table};
+use super::past;
 use crate::args::Status as Options;
-use crate::display::{elapsed, failure};
+use crate::display::{Give, Table, elapsed, failure};
 use crate::exit::Exit;
+use crate::output::{print, print_json};
 use anyhow::{Result, bail};
 use drover_state::{Event, EventKind, EventReader, Holder, NodeId, Outcome, RunId, StateDir};
 use jiff::Timestamp;
@@ -62,6 +63,8 @@ enum Now {
     Waiting,
     Running {
         since: Timestamp,
+        /// For how long, in milliseconds, whatever became of the clock.
+        millis: u64,
         attempt: u32,
         reason: String,
     },
@@ -99,10 +102,15 @@ impl View {
     }
 
     fn text(&self) -> String {
-        let mut table = table(&["node", "now", "for", ""]);
+        let mut table = Table::new(&[
+            ("node", Give::Middle),
+            ("now", Give::Nothing),
+            ("for", Give::Nothing),
+            ("", Give::End),
+        ]);
         for node in &self.nodes {
             if !matches!(node.now, Now::Ended { outcome: Outcome::Unchanged, .. }) {
-                table.add_row(self.row(node));
+                table.row(self.row(node));
             }
         }
         let unchanged = self.nodes.len() - table.row_count();
@@ -116,7 +124,7 @@ impl View {
             _ => None,
         });
         let mut parts = vec![head];
-        parts.extend((table.row_count() > 0).then(|| table.trim_fmt()));
+        parts.extend((table.row_count() > 0).then(|| table.text()));
         parts.extend((unchanged > 0).then(|| format!("{unchanged} unchanged")));
         parts.extend(failures);
         parts.join("\n\n")
@@ -125,10 +133,10 @@ impl View {
     fn row(&self, node: &NodeView) -> [String; 4] {
         let (word, took, text) = match &node.now {
             Now::Waiting => ("waiting", String::new(), String::new()),
-            Now::Running { since, attempt, reason } => {
+            Now::Running { attempt, reason, millis, .. } => {
                 let word = if matches!(self.state, State::Killed) { "killed" } else { "running" };
                 let told = if *attempt > 1 { format!("attempt {attempt}: {reason}") } else { reason.clone() };
-                (word, elapsed(Timestamp::now().duration_since(*since).unsigned_abs()), told)
+                (word, elapsed(Duration::from_millis(*millis)), told)
             }
             Now::Ended { outcome, millis } => {
                 let text = match outcome {
@@ -149,7 +157,8 @@ fn fold(events: &[Event]) -> HashMap<NodeId, Now> {
     for event in events {
         match &event.kind {
             EventKind::Started { node, attempt, reason, .. } => {
-                let running = Now::Running { since: event.at, attempt: *attempt, reason: reason.clone() };
+                let (since, millis) = (event.at, u64::try_from(event.age().as_millis()).unwrap_or(u64::MAX));
+                let running = Now::Running { since, millis, attempt: *attempt, reason: reason.clone() };
                 now.insert(node.clone(), running);
             }
             EventKind::Finished { node, outcome, millis } => {

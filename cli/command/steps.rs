@@ -1,8 +1,9 @@
 //! `drover steps`: the manuals, from the same source as the rustdoc; and the pages on what is no step.
 
-use super::{print, print_json, table};
 use crate::args::Steps;
+use crate::display::{Give, Table};
 use crate::exit::Exit;
+use crate::output::{print, print_json};
 use anyhow::{Result, bail};
 use drover_steps::registry::{KINDS, Kind};
 use drover_steps::topic::{TOPICS, Topic};
@@ -41,13 +42,14 @@ fn find(name: &str) -> Result<&'static Kind> {
 }
 
 fn list() -> String {
-    let mut table = table(&["step", "in node ids", "what it does"]);
+    let mut table =
+        Table::new(&[("step", Give::Nothing), ("in node ids", Give::All), ("what it does", Give::End)]);
     for kind in KINDS {
-        table.add_row([kind.name, kind.slug, &summary(kind)]);
+        table.row([kind.name, kind.slug, &summary(kind)]);
     }
     let pages =
         TOPICS.iter().map(|Topic { name, summary, .. }| format!("\n`drover steps {name}`: {summary}"));
-    pages.fold(table.trim_fmt() + "\n", |text, page| text + &page)
+    pages.fold(table.text() + "\n", |text, page| text + &page)
 }
 
 /// The first sentence below the manual's title.

@@ -1,26 +1,35 @@
-//! Bars for a terminal: one for the run, one for each running step with its last line of output.
+//! Bars for a terminal: one for the run, above it a line for each running step with its last line of output.
 
-use super::lines::{Lines, line};
-use super::{elapsed, failure};
+use super::fit::{cut, squeeze};
+use super::lines::{line, swept};
+use super::screen::Screen;
+use super::{Show, elapsed, failure};
 use console::style;
 use drover_engine::{Leftover, Observer};
 use drover_state::{Event, EventKind, NodeId, Outcome};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::HashMap;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
-/// How often spinners turn and elapsed times count on.
-const TICK: Duration = Duration::from_millis(200);
+/// How often a second the terminal is drawn on at the most.
+const RATE: u8 = 10;
+/// What turns while a step runs, and how fast.
+const SPINNER: &[char] = &['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+const TURN: Duration = Duration::from_millis(200);
+/// Below this width the bar of the run is as short as its numbers allow.
+const NARROW: usize = 60;
 
 /// The bars of a run.
-pub(crate) struct Bars {
-    all: MultiProgress,
+pub(super) struct Bars {
+    screen: Screen,
     run: ProgressBar,
-    steps: HashMap<NodeId, StepBar>,
+    /// The steps that run, in the order in which they began.
+    steps: Vec<Step>,
+    /// The width for which the style is.
+    width: usize,
 }
 
-struct StepBar {
-    bar: ProgressBar,
+struct Step {
+    node: NodeId,
     started: Instant,
     counted: Option<(u64, u64)>,
     last: String,
@@ -28,34 +37,34 @@ struct StepBar {
 
 impl Bars {
     /// Nothing is drawn before the run starts.
-    pub(crate) fn new() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let run = all.add(ProgressBar::new(0).with_style(run_style()));
-        Self { all, run, steps: HashMap::new() }
-    }
-
-    fn start(&mut self, node: &NodeId, reason: &str) {
-        let bar = self.all.insert_before(&self.run, ProgressBar::new_spinner().with_style(step_style()));
-        bar.set_prefix(node.to_string());
-        bar.enable_steady_tick(TICK);
-        let step = StepBar { bar, started: Instant::now(), counted: None, last: reason.to_owned() };
-        step.show();
-        self.steps.insert(node.clone(), step);
+    pub(super) fn new() -> Self {
+        let screen = Screen::default();
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), RATE);
+        let run = ProgressBar::with_draw_target(Some(0), target);
+        Self { screen, run, steps: Vec::new(), width: 0 }
     }
 
     fn finish(&mut self, node: &NodeId, outcome: &Outcome) {
-        if let Some(step) = self.steps.remove(node) {
-            step.bar.finish_and_clear();
-        }
+        self.steps.retain(|step| step.node != *node);
         self.run.inc(1);
         if let Outcome::Failed { failure: why } = outcome {
             self.say(&failure(node, why));
         }
     }
 
-    /// Writes above the bars. A terminal that went away is no reason to end a run.
-    fn say(&self, text: &str) {
-        let _ = self.all.println(text);
+    fn step(&mut self, node: &NodeId) -> Option<&mut Step> {
+        self.steps.iter_mut().find(|step| step.node == *node)
+    }
+
+    /// The lines of the steps that run: as many as there is room for.
+    fn lines(&self) -> String {
+        // Below them is that of the run, and above them something of what was said.
+        let room = Screen::height().saturating_sub(3).max(1);
+        let width = Screen::width();
+        let hidden = if self.steps.len() > room { self.steps.len() - (room - 1) } else { 0 };
+        let shown = self.steps[..self.steps.len() - hidden].iter().map(|step| step.line(width) + "\n");
+        let more = (hidden > 0).then(|| cut(&format!("… and {hidden} more"), width) + "\n");
+        shown.chain(more).collect()
     }
 }
 
@@ -66,9 +75,11 @@ impl Observer for Bars {
             EventKind::RunStarted { plan, nodes, .. } => {
                 self.run.set_length(nodes.len() as u64);
                 self.run.set_prefix(plan.clone());
-                self.run.enable_steady_tick(TICK);
             }
-            EventKind::Started { node, reason, .. } => self.start(node, reason),
+            EventKind::Started { node, reason, .. } => {
+                let (node, last) = (node.clone(), reason.clone());
+                self.steps.push(Step { node, started: Instant::now(), counted: None, last });
+            }
             EventKind::Finished { node, outcome, .. } => {
                 self.finish(node, outcome);
                 // What was done already is in the count; a line for each would only scroll.
@@ -77,45 +88,72 @@ impl Observer for Bars {
                 }
             }
             EventKind::Retrying { .. } | EventKind::Silent { .. } => {
-                self.say(&style(text.unwrap_or_default()).yellow().for_stderr().to_string());
+                self.say(&style(text.unwrap_or_default()).yellow().to_string());
             }
-            EventKind::Remark { .. } => self.say(&text.unwrap_or_default()),
+            EventKind::Remark { .. } => {
+                self.say(&text.unwrap_or_default());
+            }
             EventKind::RunFinished { .. } => self.run.finish_and_clear(),
         }
     }
 
     fn line(&mut self, node: &NodeId, line: &str) {
-        if let Some(step) = self.steps.get_mut(node) {
+        if let Some(step) = self.step(node) {
             line.clone_into(&mut step.last);
-            step.show();
         }
     }
 
     fn progress(&mut self, node: &NodeId, done: u64, total: u64) {
-        if let Some(step) = self.steps.get_mut(node) {
+        if let Some(step) = self.step(node) {
             step.counted = Some((done, total));
-            step.show();
         }
     }
 
     fn swept(&mut self, leftovers: &[Leftover]) {
-        Lines.swept(leftovers);
+        swept(leftovers, |text| {
+            self.screen.say(text);
+        });
     }
 
     fn tick(&mut self) {
-        self.steps.values().for_each(StepBar::show);
+        if self.run.length() == Some(0) || self.run.is_finished() {
+            return;
+        }
+        let width = Screen::width();
+        if width != self.width {
+            self.run.set_style(run_style(width));
+            self.width = width;
+        }
+        self.run.set_message(self.lines());
     }
 }
 
-impl StepBar {
-    fn show(&self) {
-        let count = self.counted.map(|(done, total)| format!("{done}/{total} ")).unwrap_or_default();
-        self.bar.set_message(format!("{} {count}{}", elapsed(self.started.elapsed()), self.last));
+impl Show for Bars {
+    /// Writes above the bars.
+    fn say(&mut self, text: &str) -> bool {
+        self.screen.say(text)
+    }
+}
+
+impl Step {
+    /// One line, whatever the width: what tells the step from others, and how long it runs, before what it says.
+    fn line(&self, width: usize) -> String {
+        let since = self.started.elapsed();
+        let turn = usize::try_from(since.as_millis() / TURN.as_millis()).unwrap_or_default();
+        let count = self.counted.map(|(done, total)| format!(" {done}/{total}")).unwrap_or_default();
+        let numbers = format!("{}{count}", elapsed(since));
+        // A blank before and after.
+        let room = width.saturating_sub(console::measure_text_width(&numbers) + 3).max(3);
+        let name = squeeze(self.node.as_str(), room);
+        let said = format!("{} {}", numbers, self.last);
+        let spinner = SPINNER[turn % SPINNER.len()];
+        let rest = width.saturating_sub(console::measure_text_width(&name) + 3);
+        format!("{spinner} {name} {}", style(cut(&said, rest)).dim())
     }
 }
 
 fn coloured(outcome: &Outcome, text: &str) -> String {
-    let text = style(text).for_stderr();
+    let text = style(text);
     match outcome {
         Outcome::Changed => text.green(),
         Outcome::Adopted => text.cyan(),
@@ -125,13 +163,34 @@ fn coloured(outcome: &Outcome, text: &str) -> String {
     .to_string()
 }
 
-fn run_style() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix} [{bar:20}] {pos}/{len} {elapsed}")
+fn run_style(width: usize) -> ProgressStyle {
+    let template = match width {
+        ..NARROW => "{msg}{prefix:.10!} [{wide_bar}] {pos}/{len} {elapsed}",
+        _ => "{msg}{prefix} [{bar:20}] {pos}/{len} {elapsed}",
+    };
+    ProgressStyle::with_template(template)
         .expect("the template is a constant and valid")
         .progress_chars("=> ")
 }
 
-fn step_style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix} {wide_msg:.dim}")
-        .expect("the template is a constant and valid")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_takes_one_line_of_any_width() {
+        let step = Step {
+            node: "bootstrap/debian-bookworm-arm64/configure".into(),
+            started: Instant::now(),
+            counted: Some((90, 120)),
+            last: "Setting up openssh-server (1:9.2p1-2+deb12u7) ...".to_owned(),
+        };
+        for width in [20, 39, 79, 119] {
+            let line = step.line(width);
+            assert!(console::measure_text_width(&line) <= width, "{width}: {line}");
+            let is_whole = line.contains("90/120") && line.contains("configure");
+            assert!(is_whole || width < 39, "{width}: {line}");
+        }
+        assert!(step.line(119).contains("deb12u7"));
+    }
 }

@@ -11,8 +11,7 @@ const COMMAND: (usize, usize) = (240, 80);
 
 /// The failure block of a node.
 pub(crate) fn failure(node: &NodeId, failure: &Failure) -> String {
-    let mut block =
-        format!("{} {node} ({})\n", style("FAILED").red().bold().for_stderr(), phase(failure.phase));
+    let mut block = format!("{} {node} ({})\n", style("FAILED").red().bold(), phase(failure.phase));
     let mut row = |name: &str, text: &str| {
         // Writing to a string cannot fail.
         let _ = writeln!(block, "  {name:<9} {text}");
@@ -38,6 +37,13 @@ pub(crate) fn failure(node: &NodeId, failure: &Failure) -> String {
     }
     block.truncate(block.trim_end().len());
     block
+}
+
+/// The same in one line.
+pub(crate) fn brief(node: &NodeId, failure: &Failure) -> String {
+    let remedy = failure.remedy.as_ref().map(|remedy| format!(" [{}]", remedy.class)).unwrap_or_default();
+    let why = failure.why().replace('\n', " ");
+    format!("{} {node}: {why}{remedy}", style("FAILED").red().bold())
 }
 
 /// A command that names every package of a system is whole in the log, and short here.

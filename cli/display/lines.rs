@@ -1,7 +1,7 @@
 //! One line an event, for pipes, files and CI: no escape codes, nothing is drawn over.
 
-use super::elapsed;
-use crate::display::failure;
+use super::{Show, elapsed, failure};
+use crate::output::{tell, try_to_tell};
 use drover_engine::{Leftover, Observer};
 use drover_state::{Event, EventKind, NodeId, Outcome};
 use std::time::Duration;
@@ -12,10 +12,10 @@ pub(crate) struct Lines;
 impl Observer for Lines {
     fn event(&mut self, event: &Event) {
         if let Some(text) = line(&event.kind) {
-            eprintln!("{} {text}", clock(event));
+            tell(&format!("{} {text}", clock(event)));
         }
         if let EventKind::Finished { node, outcome: Outcome::Failed { failure: why }, .. } = &event.kind {
-            eprintln!("{}", failure(node, why));
+            tell(&failure(node, why));
         }
     }
 
@@ -26,9 +26,20 @@ impl Observer for Lines {
     fn progress(&mut self, _node: &NodeId, _done: u64, _total: u64) {}
 
     fn swept(&mut self, leftovers: &[Leftover]) {
-        for Leftover { pid, command } in leftovers {
-            eprintln!("drover: killed process {pid}, left behind by a killed run: {command}");
-        }
+        swept(leftovers, tell);
+    }
+}
+
+impl Show for Lines {
+    fn say(&mut self, text: &str) -> bool {
+        try_to_tell(text)
+    }
+}
+
+/// Says what a killed run had left behind.
+pub(super) fn swept(leftovers: &[Leftover], say: impl Fn(&str)) {
+    for Leftover { pid, command } in leftovers {
+        say(&format!("drover: killed process {pid}, left behind by a killed run: {command}"));
     }
 }
 

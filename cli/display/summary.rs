@@ -1,18 +1,30 @@
 //! The last words of a run: counts, what failed, what was not tried and why, how to go on.
 
-use super::{elapsed, failure};
-use drover_engine::{Blocked, Report};
+use super::{brief, elapsed, failure};
+use drover_engine::{Blocked, Failed, Report};
 use drover_state::NodeId;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+/// How failures are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failures {
+    /// Whole, each a block.
+    Whole,
+    /// Each in a line, since they were told when they happened.
+    Brief,
+}
+
 /// The last words of a run that took so long, and the command that goes on with it if it is over.
-pub(crate) fn summary(report: &Report, took: Duration, again: Option<&str>) -> String {
+pub(crate) fn summary(report: &Report, took: Duration, again: Option<&str>, failures: Failures) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    for failed in &report.failed {
-        let _ = writeln!(text, "\n{}", failure(&failed.node, &failed.failure));
+    for Failed { node, failure: why } in &report.failed {
+        let _ = match failures {
+            Failures::Whole => writeln!(text, "\n{}", failure(node, why)),
+            Failures::Brief => writeln!(text, "{}", brief(node, why)),
+        };
     }
     let mut blocked: BTreeMap<&NodeId, Vec<&str>> = BTreeMap::new();
     for Blocked { node, by } in &report.blocked {

@@ -117,20 +117,19 @@ impl Cx {
     /// As [`Cx::run`].
     pub fn watch(&self, command: &Cmd, seen: &mut dyn FnMut(&str)) -> Result<()> {
         let place = command.place().map_or(String::new(), |root| format!("   # in {}", root.display()));
-        self.log.write(&format!("$ {command}{place}\n"))?;
+        self.log.write(&format!("$ {command}{place}\n"));
         let mut lines = Lines::default();
         let mut tail = Tail::default();
         let mut show = |lines: Vec<Line>| {
-            self.show(&lines, &mut tail)?;
+            self.show(&lines, &mut tail);
             lines.iter().for_each(|line| seen(line.text()));
-            Ok(())
         };
         let ended = self.see_through(command, Pipes::Merged, &mut |_, bytes| show(lines.push(bytes)));
-        show(lines.finish().into_iter().collect())?;
+        show(lines.finish().into_iter().collect());
         let ended = ended?;
         match self.conclude(command, ended, tail) {
             Err(error) => {
-                self.log.write(&format!("# {}\n", ended.words(self.allowed())))?;
+                self.log.write(&format!("# {}\n", ended.words(self.allowed())));
                 Err(error)
             }
             Ok(()) => Ok(()),
@@ -165,7 +164,7 @@ impl Cx {
     /// # Errors
     /// When `log` cannot be opened, or it cannot be started.
     pub fn start_daemon(&self, command: &Cmd, log: &Path) -> Result<u32> {
-        self.log.write(&format!("$ {command} >>{} 2>&1 &\n", log.display()))?;
+        self.log.write(&format!("$ {command} >>{} 2>&1 &\n", log.display()));
         daemon::start(command, &self.scope.environment, log)
     }
 
@@ -201,11 +200,9 @@ impl Cx {
         self.log_line(text);
     }
 
-    /// A line for the log alone. That it cannot be written is seen, and stops nothing.
+    /// A line for the log alone.
     fn log_line(&self, line: &str) {
-        if let Err(error) = self.log.write(&format!("# {line}\n")) {
-            self.scope.attempt.line(&format!("{error:#}"));
-        }
+        self.log.write(&format!("# {line}\n"));
     }
 
     /// How far it is: `done` of `total` of something that can be counted.
@@ -233,12 +230,10 @@ impl Cx {
         }
     }
 
-    /// Keeps a tool's own log, such as `debootstrap.log`, beside the attempt's. Absent is fine.
-    ///
-    /// # Errors
-    /// When it is there and cannot be copied.
-    pub fn keep_log(&self, file: &Path) -> Result<()> {
-        self.log.keep(file)
+    /// Keeps a tool's own log, such as `debootstrap.log`, beside the attempt's. Absent is fine. That it
+    /// cannot be copied is said, and stops nothing.
+    pub fn keep_log(&self, file: &Path) {
+        self.log.keep(file);
     }
 
     /// A directory that lives as long as the state does, for downloads and other things that can be made again:
@@ -293,12 +288,9 @@ impl Cx {
     /// Runs a process for what it prints.
     fn capture(&self, command: &Cmd) -> Result<(Ended, String, String)> {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let ended = self.see_through(command, Pipes::Apart, &mut |stream, bytes| {
-            match stream {
-                Stream::Out => out.extend_from_slice(bytes),
-                Stream::Err => err.extend_from_slice(bytes),
-            }
-            Ok(())
+        let ended = self.see_through(command, Pipes::Apart, &mut |stream, bytes| match stream {
+            Stream::Out => out.extend_from_slice(bytes),
+            Stream::Err => err.extend_from_slice(bytes),
         })?;
         Ok((ended, lossy(out), lossy(err)))
     }
@@ -317,7 +309,7 @@ impl Cx {
     }
 
     /// Puts lines where they belong.
-    fn show(&self, lines: &[Line], tail: &mut Tail) -> Result<()> {
+    fn show(&self, lines: &[Line], tail: &mut Tail) {
         let mut text = String::new();
         for line in lines {
             if let Line::Whole(line) = line {
@@ -330,12 +322,14 @@ impl Cx {
         {
             self.scope.attempt.line(last);
         }
-        if text.is_empty() { Ok(()) } else { self.log.write(&text) }
+        if !text.is_empty() {
+            self.log.write(&text);
+        }
     }
 }
 
 /// Takes what comes out of a process.
-type Sink<'a> = dyn FnMut(Stream, &[u8]) -> Result<()> + 'a;
+type Sink<'a> = dyn FnMut(Stream, &[u8]) + 'a;
 
 fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

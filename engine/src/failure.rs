@@ -6,8 +6,10 @@ use crate::{CommandError, Interrupted};
 use anyhow::{Error, Result};
 use drover_state::{Failure, Phase};
 use std::any::Any;
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 /// Why a step did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +20,45 @@ pub(crate) enum Stop {
     Interrupted,
 }
 
-/// Does a part of a step. A panic in it is a failure of the step like any other.
+thread_local! {
+    /// Whether this thread does a part of a step, and where that has panicked.
+    static PART: RefCell<(bool, Option<String>)> = const { RefCell::new((false, None)) };
+}
+
+/// Does a part of a step. A panic in it is a failure of the step like any other, and is not shown otherwise.
 pub(crate) fn guard<T>(phase: Phase, part: impl FnOnce() -> Result<T>) -> Result<T, Stop> {
-    match catch_unwind(AssertUnwindSafe(part)) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(keep_places_of_panics);
+    let was_on = PART.with_borrow_mut(|on| std::mem::replace(&mut on.0, true));
+    let done = catch_unwind(AssertUnwindSafe(part));
+    let place = PART.with_borrow_mut(|on| {
+        on.0 = was_on;
+        on.1.take()
+    });
+    match done {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.is::<Interrupted>() => Err(Stop::Interrupted),
         Ok(Err(error)) => Err(Stop::Failed(Box::new(failure(phase, &error)))),
-        Err(panic) => Err(Stop::Failed(Box::new(panicked(phase, panic.as_ref())))),
+        Err(panic) => Err(Stop::Failed(Box::new(panicked(phase, panic.as_ref(), place.as_deref())))),
     }
+}
+
+/// From here on, where a part of a step panics is kept for its failure instead of being written to standard error: that
+/// belongs to whoever shows the run.
+fn keep_places_of_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_kept = PART.try_with(|on| match on.try_borrow_mut() {
+            Ok(mut on) if on.0 => {
+                on.1 = panic.location().map(ToString::to_string);
+                true
+            }
+            _ => false,
+        });
+        if !is_kept.unwrap_or(false) {
+            before(panic);
+        }
+    }));
 }
 
 /// What is left of an error once its process has ended.
@@ -44,10 +77,11 @@ pub(crate) fn failure(phase: Phase, error: &Error) -> Failure {
     }
 }
 
-fn panicked(phase: Phase, panic: &(dyn Any + Send)) -> Failure {
+fn panicked(phase: Phase, panic: &(dyn Any + Send), place: Option<&str>) -> Failure {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    failure(phase, &anyhow::anyhow!("step panicked, which is a fault of drover: {text}"))
+    let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+    failure(phase, &anyhow::anyhow!("step panicked{place}, which is a fault of drover: {text}"))
 }
 
 /// Whether the error comes from not being root.
@@ -104,6 +138,7 @@ mod tests {
     fn a_panic_is_a_failure() {
         let failure = failed(|| panic!("index {} of 3", 7));
         assert!(failure.message.ends_with("index 7 of 3"), "{}", failure.message);
+        assert!(failure.message.contains("panicked at ") && failure.message.contains("failure.rs:"));
     }
 
     #[test]

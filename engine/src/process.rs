@@ -157,7 +157,7 @@ impl Process {
     pub(crate) fn finish(
         mut self,
         limits: &Limits<'_>,
-        sink: &mut dyn FnMut(Stream, &[u8]) -> Result<()>,
+        sink: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Ended> {
         let mut stopping: Option<(Stopped, Instant)> = None;
         loop {
@@ -226,24 +226,20 @@ impl Process {
     }
 
     /// Passes on what the ready pipes hold, and forgets those that have ended.
-    fn take_output(
-        &mut self,
-        ready: &Ready,
-        sink: &mut dyn FnMut(Stream, &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn take_output(&mut self, ready: &Ready, sink: &mut dyn FnMut(Stream, &[u8])) -> Result<()> {
         let mut buffer = [0; 64 * 1024];
         for index in (0..ready.outputs.len()).rev().filter(|&index| ready.outputs[index]) {
             let (stream, pipe) = &mut self.outputs[index];
             match pipe.read(&mut buffer).context("read from a process")? {
                 0 => drop(self.outputs.remove(index)),
-                count => sink(*stream, &buffer[..count])?,
+                count => sink(*stream, &buffer[..count]),
             }
         }
         Ok(())
     }
 
     /// Reads what is still in the pipes, without much patience for others that hold them.
-    fn drain(&mut self, sink: &mut dyn FnMut(Stream, &[u8]) -> Result<()>) -> Result<()> {
+    fn drain(&mut self, sink: &mut dyn FnMut(Stream, &[u8])) -> Result<()> {
         let until = Instant::now() + DRAIN;
         (self.stdin, self.end) = (None, None);
         while !self.outputs.is_empty() && Instant::now() < until {

@@ -2,7 +2,7 @@
 //!
 //! It does no I/O. Whether the events come from a run that is on or from a file, the report is the same.
 
-use drover_state::{Event, EventKind, Failure, NodeId, Outcome, RunId};
+use drover_state::{Event, EventKind, Failure, NodeId, Outcome, RunId, since};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -20,6 +20,11 @@ pub struct Report {
     pub begun: Option<Timestamp>,
     /// When something last happened.
     pub last: Option<Timestamp>,
+    /// How long it took until then, in milliseconds, whatever became of the clock.
+    pub millis: u64,
+    /// For how long the system had been up when it began, as [`Event::up`].
+    #[serde(skip)]
+    pub begun_up: Option<u64>,
     /// How many nodes were selected.
     pub selected: usize,
     /// How many were recorded as done, and found so.
@@ -88,8 +93,13 @@ impl Report {
     /// Takes the next event in.
     pub fn add(&mut self, event: &Event) {
         self.last = Some(event.at);
+        if let Some(begun) = self.begun {
+            let took = since((begun, self.begun_up), (event.at, event.up));
+            self.millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        }
         match &event.kind {
             EventKind::RunStarted { plan, source, nodes, .. } => {
+                self.begun_up = event.up;
                 (self.run, self.begun, self.selected) = (Some(event.run), Some(event.at), nodes.len());
                 (self.plan, self.source) = (plan.clone(), source.clone());
             }
@@ -138,14 +148,13 @@ impl Report {
         self.done() == self.selected
     }
 
-    /// The exit code that the run ends with: 130 if an interrupt kept it from its end, 1 if a step failed, else 0.
-    ///
-    /// Who knows that the interrupt was a SIGTERM says 143 instead of 130.
-    pub(crate) fn exit_code(&self, interrupted: bool) -> u8 {
-        match (interrupted && self.pending() > 0, self.failed.is_empty()) {
-            (true, _) => 130,
-            (false, false) => 1,
-            (false, true) => 0,
+    /// The exit code that the run ends with; there is no other rule. 128 and the number of the first signal, if something
+    /// was kept from its end after one came (130 for SIGINT, 143 for SIGTERM). Else 0 if all is done, and 1 if not.
+    pub(crate) fn exit_code(&self, first_signal: Option<u8>) -> u8 {
+        match first_signal.filter(|_| self.pending() > 0) {
+            Some(signal) => 128 + signal,
+            None if self.is_done() => 0,
+            None => 1,
         }
     }
 }
@@ -157,7 +166,7 @@ mod tests {
     use drover_state::Phase;
 
     fn events(kinds: Vec<EventKind>) -> Vec<Event> {
-        let event = |(seq, kind)| Event { run: RunId(3), seq, at: Timestamp::UNIX_EPOCH, kind };
+        let event = |(seq, kind)| Event { run: RunId(3), seq, at: Timestamp::UNIX_EPOCH, up: None, kind };
         (0..).zip(kinds).map(event).collect()
     }
 
@@ -206,8 +215,13 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells_an_interrupt_from_a_failure() {
-        let report = Report::of(&run());
-        assert_eq!((report.exit_code(false), report.exit_code(true)), (1, 130));
-        assert_eq!(Report::default().exit_code(true), 0);
+        let code = |events: &[Event], signal| Report::of(events).exit_code(signal);
+        let run = run();
+        assert_eq!([None, Some(2), Some(15)].map(|signal| code(&run, signal)), [1, 130, 143]);
+        // All that was begun has ended, one of them badly, and nothing is left: no signal has kept it from anything.
+        let mut ended = run.clone();
+        ended.extend(events(vec![finished("e", Outcome::Unchanged)]));
+        assert_eq!([None, Some(2), Some(15)].map(|signal| code(&ended, signal)), [1, 1, 1]);
+        assert_eq!(Report::default().exit_code(Some(2)), 0);
     }
 }

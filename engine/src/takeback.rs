@@ -81,7 +81,7 @@ pub fn undo(
             Walk { way: &way, mark, journal, observer, report: Report::default(), kept: Vec::new() };
         walk.tell(&begun);
         walk.go()?;
-        let code = walk.report.exit_code(work.options.interrupt.level() > 0);
+        let code = walk.report.exit_code(work.options.interrupt.first_signal());
         walk.record(vec![EventKind::RunFinished { code }])?;
         Ok((walk.report, walk.kept))
     })

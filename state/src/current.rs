@@ -2,6 +2,7 @@
 //!
 //! It does not know what is recorded of nodes; it knows which events cannot wait.
 
+use crate::event::uptime;
 use crate::event_file::EventWriter;
 use crate::store::{Batch, LastRun, Store};
 use crate::{Event, EventKind, NodeId, NodeRecord, Outcome, RunId, StateDir};
@@ -71,7 +72,7 @@ impl Current {
         if now != self.now {
             (self.now, self.now_text) = (now, now.to_string());
         }
-        Ok(Event { run: self.run.id, seq: self.seq, at: now, kind })
+        Ok(Event { run: self.run.id, seq: self.seq, at: now, up: Some(uptime()), kind })
     }
 
     /// Takes an event that was placed, and what it made of its node.
@@ -79,6 +80,9 @@ impl Current {
         let start = self.lines.len();
         // The same as the event's own serialization, which would buffer its kind to flatten it.
         write!(self.lines, "{{\"run\":{},\"seq\":{},\"at\":\"{}\",", self.run.id, self.seq, self.now_text)?;
+        if let Some(up) = event.up {
+            write!(self.lines, "\"up\":{up},")?;
+        }
         let brace = self.lines.len();
         serde_json::to_writer(&mut self.lines, &event.kind)?;
         self.lines.remove(brace);

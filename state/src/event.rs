@@ -4,7 +4,9 @@
 
 use crate::{Failure, NodeId};
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The number of a run in its state directory, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,9 +28,39 @@ pub struct Event {
     pub seq: u64,
     /// When it happened.
     pub at: Timestamp,
+    /// For how long the system had been up then, in milliseconds, without the time that it slept: by this, durations are
+    /// told whatever becomes of the clock. Events of older versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<u64>,
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
+}
+
+impl Event {
+    /// How long ago it happened, if the system has not been restarted since.
+    pub fn age(&self) -> Duration {
+        since((self.at, self.up), (Timestamp::now(), Some(uptime())))
+    }
+}
+
+/// How much time lies between two moments, each as the clock said and as [`Event::up`] says. None, if the clock alone is
+/// known and was set back.
+pub fn since(
+    (earlier_at, earlier_up): (Timestamp, Option<u64>),
+    (later_at, later_up): (Timestamp, Option<u64>),
+) -> Duration {
+    match (earlier_up, later_up) {
+        (Some(earlier), Some(later)) if earlier <= later => Duration::from_millis(later - earlier),
+        _ => Duration::try_from(later_at.duration_since(earlier_at)).unwrap_or_default(),
+    }
+}
+
+/// For how long the system is up, in milliseconds, without the time that it slept.
+pub(crate) fn uptime() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or_default() * 1000 + nanos.unwrap_or_default() / 1_000_000
 }
 
 /// What happened.

@@ -23,7 +23,7 @@ mod status;
 mod store;
 
 pub use directory::{KEPT_LOGS, StateDir};
-pub use event::{Event, EventKind, Outcome, RunId};
+pub use event::{Event, EventKind, Outcome, RunId, since};
 pub use event_file::EventReader;
 pub use failure::{Failure, Phase, Remedy};
 pub use journal::Journal;

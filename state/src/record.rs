@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn event(run: u32, kind: EventKind) -> Event {
-        Event { run: RunId(run), seq: 0, at: Timestamp::UNIX_EPOCH, kind }
+        Event { run: RunId(run), seq: 0, at: Timestamp::UNIX_EPOCH, up: None, kind }
     }
 
     fn finished(outcome: Outcome) -> EventKind {

@@ -93,8 +93,7 @@ impl<'a> Coordinator<'a> {
 
     /// Records the end of the run.
     pub(super) fn conclude(mut self) -> Result<Report> {
-        let interrupted = self.worker.work.options.interrupt.level() > 0;
-        let code = self.report.exit_code(interrupted);
+        let code = self.report.exit_code(self.worker.work.options.interrupt.first_signal());
         self.news.push(EventKind::RunFinished { code });
         self.record();
         self.broken.map_or(Ok(self.report), Err)

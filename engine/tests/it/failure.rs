@@ -38,7 +38,10 @@ fn every_way_to_fail_is_a_failure() -> Result<()> {
     let (report, seen) = farm.run("a=panic b=idle c=blind d=late e")?;
     assert_eq!((report.failed.len(), report.changed), (4, 1));
     let told = |id| seen.failure(id).map(|failure| (failure.phase, failure.message.as_str()));
-    assert_eq!(told("a"), Some((Phase::Apply, "step panicked, which is a fault of drover: what now")));
+    let (phase, panicked) = told("a").context("a failed")?;
+    assert_eq!(phase, Phase::Apply);
+    assert!(panicked.starts_with("step panicked at ") && panicked.contains("farm.rs:"), "{panicked}");
+    assert!(panicked.ends_with(", which is a fault of drover: what now"), "{panicked}");
     assert_eq!(told("b"), Some((Phase::Verify, "done, and yet b does not exist")));
     assert_eq!(told("c"), Some((Phase::Check, "cannot look")));
     let status = seen.failure("d").and_then(|failure| failure.status.as_deref());
@@ -134,6 +137,8 @@ fn a_journal_that_cannot_be_written_ends_the_run() -> Result<()> {
     );
     let lines: Vec<_> =
         told.lines().filter(|line| line.starts_with("code") || line.parse::<u32>().is_ok()).collect();
-    assert_eq!(lines, ["code 101", "2", "code 0", "100"], "{told}");
+    let ["code 101", begun, "code 0", "100"] = lines[..] else { anyhow::bail!("{told}") };
+    // What had been cleared to begin may have begun, though its log could not be written: that alone stops no step.
+    assert!(begun.parse().is_ok_and(|begun: usize| (2..50).contains(&begun)), "{told}");
     Ok(())
 }

@@ -214,11 +214,32 @@ fn a_daemon_is_nobodys_child_and_carries_no_mark() -> Result<()> {
 fn logs_of_tools_are_kept_beside_that_of_the_attempt() -> Result<()> {
     let attempt = Attempt::new(MINUTE)?;
     let own = attempt.dir.path().join("debootstrap.log");
-    attempt.cx.keep_log(&own)?;
+    attempt.cx.keep_log(&own);
     std::fs::write(&own, "I: Retrieving\n")?;
-    attempt.cx.keep_log(&own)?;
+    attempt.cx.keep_log(&own);
     let kept = attempt.dir.path().join("logs/1-debootstrap.log");
     assert_eq!(std::fs::read_to_string(kept)?, "I: Retrieving\n");
-    assert!(attempt.cx.keep_log(Path::new("/dev/null")).is_err());
+    attempt.cx.keep_log(Path::new("/dev/null"));
+    assert!(attempt.lines.have("the log `/dev/null` is not kept: it is no regular file"));
+    Ok(())
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() -> Result<()> {
+    let attempt = Attempt::new(MINUTE)?;
+    let logs = attempt.dir.path().join("logs");
+    // Where the directory of logs should be, there is a file.
+    std::fs::write(&logs, "")?;
+    let script = sh("echo one; sleep 0.1; echo two; touch done").dir(attempt.dir.path());
+    attempt.cx.run(&script)?;
+    assert!(attempt.dir.path().join("done").exists() && attempt.lines.have("two"));
+    let said = attempt.lines.said.lock().expect("nobody panics who hears").clone();
+    assert_eq!(said.iter().filter(|line| line.contains("output is lost")).count(), 1, "{said:?}");
+    // As after somebody has made room.
+    std::fs::remove_file(&logs)?;
+    attempt.cx.note("three");
+    assert_eq!(attempt.log()?, "\n# output is missing here\n# three\n");
+    let error = attempt.cx.run(&sh("echo four; false")).expect_err("it fails");
+    assert_eq!(command_error(&error)?.tail, ["four"]);
     Ok(())
 }

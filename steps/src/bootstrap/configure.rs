@@ -82,7 +82,7 @@ impl FarmStep<Base> for Configure {
             let rootfs = Rootfs::open(&root)?;
             SecondStage { cx, base: at, manifest: &manifest, guest: guest.clone(), rootfs }.run()
         });
-        cx.keep_log(&root.join("var/log/dpkg.log"))?;
+        cx.keep_log(&root.join("var/log/dpkg.log"));
         ended?;
         cx.remove_tree(&tmp)?;
         mark(at, "configure", &manifest)

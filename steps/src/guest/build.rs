@@ -289,7 +289,7 @@ impl FarmStep<Container> for Build {
                 for log in LOGS.map(|name| place.join("tree").join(name)) {
                     // What is none, such as a FIFO, is nothing to wait for.
                     if log.symlink_metadata().is_ok_and(|found| found.is_file()) {
-                        cx.keep_log(&log)?;
+                        cx.keep_log(&log);
                     }
                 }
                 return Err(error.context(format!("`{command}` failed in `{}`", at.name)));

@@ -192,7 +192,7 @@ impl LxcCreate {
         let log = cx.cache("lxc-create").join(format!("{}.log", at.name));
         HostFile::new(&log).write("")?;
         let made = cx.run(&self.command(at, first, &log)?);
-        cx.keep_log(&log)?;
+        cx.keep_log(&log);
         made
     }
 

@@ -195,7 +195,7 @@ use crate::container::Container;
 use crate::farm::Farm;
 use drover_engine::{Graph, not_to_be_passed};
 use scan::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What the command line changes in a plan.
@@ -220,19 +220,50 @@ pub struct Loaded {
     pub containers: Vec<Arc<Container>>,
 }
 
+/// The text of a plan that is in no file of its own, such as one from a pipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// What it is called in messages.
+    pub name: String,
+    /// Where relative paths in it count from.
+    pub directory: PathBuf,
+    /// The text, in UTF-8.
+    pub text: Vec<u8>,
+}
+
 /// Reads the plan at `path` with all that it includes, and expands it into nodes.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
 pub fn load(path: &Path, settings: &Settings) -> Result<Loaded, Vec<Diagnostic>> {
     let mut wrong = Vec::new();
-    let mut outline = read::read(path, &mut wrong);
-    for argument in &settings.set {
-        setting::set(&mut outline, argument, &mut wrong);
-    }
+    let outline = read::read(path, &mut wrong);
     // Whatever is started does not start where we were.
     let absolute = std::path::absolute(path);
     let directory = absolute.ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    expanded(outline, directory, settings, wrong)
+}
+
+/// As [`load`], for a plan that has been read already.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the text.
+pub fn load_text(text: &Text, settings: &Settings) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut wrong = Vec::new();
+    let outline = read::read_text(text, &mut wrong);
+    expanded(outline, text.directory.clone(), settings, wrong)
+}
+
+/// What the outline of a plan, read without and with mistakes, expands to.
+fn expanded(
+    mut outline: outline::Outline,
+    directory: PathBuf,
+    settings: &Settings,
+    mut wrong: Vec<Diagnostic>,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    for argument in &settings.set {
+        setting::set(&mut outline, argument, &mut wrong);
+    }
     let mut expanded = expand::expand(&outline, directory, &mut wrong);
     if diagnostic::has_all_steps(&wrong) {
         ordered::order(&mut expanded.nodes, &mut wrong);

@@ -2,6 +2,7 @@
 //!
 //! It does not know what steps mean, nor what `--set` changes.
 
+use super::Text;
 use super::diagnostic::Diagnostic;
 use super::outline::{Outline, outline};
 use super::scan::{Value, scan};
@@ -21,6 +22,13 @@ pub(super) fn read(path: &Path, wrong: &mut Vec<Diagnostic>) -> Outline {
     }
 }
 
+/// The same of a plan that was read before.
+pub(super) fn read_text(text: &Text, wrong: &mut Vec<Diagnostic>) -> Outline {
+    let mut reader = Reader { wrong, open: Vec::new(), done: Vec::new() };
+    // Nothing includes it: it has no path.
+    reader.text(&text.name, text.directory.join(&text.name), &text.directory, text.text.clone())
+}
+
 struct Reader<'a> {
     wrong: &'a mut Vec<Diagnostic>,
     /// The files that are being read, each included by the one before it.
@@ -38,31 +46,36 @@ struct Open {
 impl Reader<'_> {
     fn file(&mut self, path: &Path) -> std::io::Result<Outline> {
         let bytes = std::fs::read(path)?;
-        let real = path.canonicalize()?;
-        let name = path.display().to_string();
+        // What is no file, such as a pipe, may have no path of its own.
+        let real = path.canonicalize().or_else(|_| std::path::absolute(path))?;
+        Ok(self.text(&path.display().to_string(), real, path.parent().unwrap_or(Path::new("")), bytes))
+    }
+
+    /// The outline of a text; what it includes is found from `directory`.
+    fn text(&mut self, name: &str, real: PathBuf, directory: &Path, bytes: Vec<u8>) -> Outline {
         let source = match String::from_utf8(bytes) {
-            Ok(text) => Source::new(&name, text),
+            Ok(text) => Source::new(name, text),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
-                let source = Source::new(&name, String::from_utf8_lossy(error.as_bytes()));
+                let source = Source::new(name, String::from_utf8_lossy(error.as_bytes()));
                 let culprit = Span::new(&source, valid..valid + char::REPLACEMENT_CHARACTER.len_utf8());
                 self.wrong.push(Diagnostic::new("this is not UTF-8", &culprit));
-                return Ok(Outline::default());
+                return Outline::default();
             }
         };
-        let Some(value) = scan(&source, self.wrong) else { return Ok(Outline::default()) };
+        let Some(value) = scan(&source, self.wrong) else { return Outline::default() };
         let own = outline(&value, self.wrong);
-        self.open.push(Open { real, shown: name });
-        let merged = self.take_in(path, own);
+        self.open.push(Open { real, shown: name.to_owned() });
+        let merged = self.take_in(directory, own);
         self.done.extend(self.open.pop().map(|open| open.real));
-        Ok(merged)
+        merged
     }
 
     /// What a plan includes, in order, and the plan itself on top.
-    fn take_in(&mut self, path: &Path, own: Outline) -> Outline {
+    fn take_in(&mut self, directory: &Path, own: Outline) -> Outline {
         let mut whole = Outline::default();
         for value in &own.include {
-            if let Some(outline) = self.include(path, value) {
+            if let Some(outline) = self.include(directory, value) {
                 whole.add(outline);
             }
         }
@@ -70,9 +83,9 @@ impl Reader<'_> {
         whole
     }
 
-    fn include(&mut self, path: &Path, value: &Value) -> Option<Outline> {
+    fn include(&mut self, directory: &Path, value: &Value) -> Option<Outline> {
         let name = value.string(self.wrong)?;
-        let target = path.parent().unwrap_or(Path::new("")).join(&name);
+        let target = directory.join(&name);
         let real = target.canonicalize().unwrap_or_else(|_| target.clone());
         if self.done.contains(&real) {
             return None;
