@@ -6,11 +6,12 @@ use crate::attempt_log::AttemptLog;
 use crate::daemon;
 use crate::lines::{Line, Lines, Tail};
 use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
-use crate::{Cmd, CommandError, Environment, HostFile, Interrupt, Interrupted, Output, removal};
+use crate::{Cmd, CommandError, Environment, HostFile, Interrupt, Interrupted, Mark, Output, removal};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One attempt at a step, as the run sees it: who hears what it says, and where it keeps what it writes. Most checks do
@@ -65,7 +66,7 @@ pub struct Scope {
     pub environment: Environment,
     /// The value of the environment variable [`MARK`] of every process started for the run, by which whatever a killed
     /// run left behind is found.
-    pub mark: Arc<str>,
+    pub mark: Mark,
 }
 
 /// The environment variable that marks every process started for a run, but for daemons.
@@ -76,13 +77,27 @@ pub struct Cx {
     scope: Scope,
     begun: Instant,
     log: AttemptLog,
+    /// Whether it has started a process with its mark.
+    has_begun: AtomicBool,
+    /// Whether a process of its was made to end, so that whatever still has its mark was not left on purpose.
+    was_stopped: AtomicBool,
+}
+
+/// An attempt that ends by itself has nothing that must not outlive it.
+impl Drop for Cx {
+    fn drop(&mut self) {
+        if *self.has_begun.get_mut() && !*self.was_stopped.get_mut() {
+            self.scope.mark.end();
+        }
+    }
 }
 
 impl Cx {
     /// The door to the world for one attempt. Cheap: touches nothing.
     pub fn new(scope: Scope) -> Self {
         let log = AttemptLog::new(Arc::clone(&scope.attempt));
-        Self { scope, begun: Instant::now(), log }
+        let (has_begun, was_stopped) = (AtomicBool::default(), AtomicBool::default());
+        Self { scope, begun: Instant::now(), log, has_begun, was_stopped }
     }
 
     /// A door for looking only, outside of any run: nobody hears what is said, nothing is logged, nothing is interrupted.
@@ -275,14 +290,19 @@ impl Cx {
         if let Some(stopped) = self.limits().reached() {
             return Ok(Ended { status: ExitStatus::default(), stopped: Some(stopped) });
         }
-        Process::start(
-            command.process(&self.scope.environment, &self.scope.mark)?,
-            command.stdin.as_deref(),
-            pipes,
-        )
-        .map_err(|error| command.not_started(&error))?
-        .finish(&self.limits(), sink)
-        .with_context(|| format!("run `{command}`"))
+        let process = command.process(&self.scope.environment, self.scope.mark.text())?;
+        if command.marked && !self.has_begun.swap(true, Ordering::Relaxed) {
+            self.scope.mark.begin();
+        }
+        let ended = Process::start(process, command.stdin.as_deref(), pipes)
+            .map_err(|error| command.not_started(&error))?
+            .finish(&self.limits(), sink)
+            .with_context(|| format!("run `{command}`"));
+        // One that could not be seen through was killed as well.
+        if ended.as_ref().map_or(true, |ended| ended.stopped.is_some()) {
+            self.was_stopped.store(true, Ordering::Relaxed);
+        }
+        ended
     }
 
     /// Runs a process for what it prints.

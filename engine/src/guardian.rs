@@ -1,21 +1,24 @@
 //! The guardian: sees to it that no process of a run outlives it, even if the run is killed.
 //!
-//! Every process started for a run carries a mark in its environment (but for daemons, which are meant to stay). The
-//! guardian is a process in a session of its own that waits for the run to end; if the run has not said goodbye before,
-//! it kills whatever carries the mark. What escapes it all the same, the next run sweeps away, once the guardian of the one
-//! before is done. It does not know steps.
+//! Every process started for a run carries the mark of its attempt in its environment (but for daemons, which are meant to
+//! stay). The guardian is a process in a session of its own that waits for the run to end. The run tells it which attempts
+//! have processes, and which of them have ended by themselves; what the others started it kills when the run is gone. So
+//! what a command leaves running on purpose stays, whatever becomes of the run after it. What escapes the guardian all
+//! the same, the next run sweeps away, once the guardian of the one before is done. It does not know steps.
 
+use crate::mark::{Live, Mark, of_attempt, of_checks};
 use crate::{Environment, Interrupt, MARK};
 use anyhow::{Context, Result, bail};
-use drover_state::StateDir;
+use drover_state::{EventKind, EventReader, StateDir};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,8 +30,10 @@ const REAPED: Duration = Duration::from_secs(1);
 const RELIEF: Duration = Duration::from_secs(20);
 /// How long after finding nobody it looks again: a process may just have been started by one that was killed.
 const PAUSE: Duration = Duration::from_millis(20);
-/// What a run says that needs no guardian any more.
-const GOODBYE: &[u8] = b"goodbye";
+/// What a run writes before the mark of an attempt that now has processes.
+pub(crate) const BEGUN: char = '+';
+/// What it writes before the mark of one that has ended by itself.
+pub(crate) const ENDED: char = '-';
 
 /// A process that an earlier run left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,21 +54,60 @@ pub(crate) fn family(state: &StateDir) -> Result<String> {
     Ok(format!("{}-{}", metadata.dev(), metadata.ino()))
 }
 
-/// The mark of this process's run.
-pub(crate) fn mark(family: &str) -> String {
-    format!("{family}.{}", std::process::id())
+/// What the marks of a run begin with, by the id of its process.
+pub(crate) fn of_run(family: &str, pid: u32) -> String {
+    format!("{family}.{pid}")
 }
 
-/// Kills what earlier runs of the family left behind. The caller holds the state's lock: all of them are dead.
-pub(crate) fn sweep(family: &str) -> Result<Vec<Leftover>> {
-    let prefix = format!("{family}.");
-    let is_ours = |mark: &str| mark.starts_with(&prefix);
+/// Kills what the last run of the state directory left behind, which did not end by itself. The caller holds the state's lock:
+/// it is dead.
+pub(crate) fn sweep(state: &StateDir) -> Result<Vec<Leftover>> {
+    let marks = unfinished(state)?;
+    let is_ours = |mark: &str| marks.contains(mark);
     let mut killed = kill_marked(&is_ours)?;
     if !killed.is_empty() {
         killed.extend(kill_all(&is_ours)?);
     }
     await_gone(&killed);
     Ok(killed)
+}
+
+/// The processes that the next run would sweep away: what attempts started that were killed with the last run. Nothing, where
+/// that ended by itself. Of somebody else's processes nothing can be seen. No run may be on. What happened in the last tenth of
+/// a second before the kill may stand in the journal alone, which is not asked.
+///
+/// # Errors
+/// When it cannot be found out which they are.
+pub fn leftovers(state: &StateDir) -> Result<Vec<Leftover>> {
+    let marks = unfinished(state)?;
+    if marks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for (pid, proc) in processes()? {
+        if mark_of(&proc)?.is_some_and(|mark| marks.contains(&mark)) {
+            found.push(Leftover { pid, command: command(&proc) });
+        }
+    }
+    Ok(found)
+}
+
+/// The marks of what was begun in the last run and has not ended; none, if the run has ended by itself.
+fn unfinished(state: &StateDir) -> Result<BTreeSet<String>> {
+    let (mut run, mut attempts) = (None, BTreeMap::new());
+    let Some(last) = state.runs()?.last().copied() else { return Ok(BTreeSet::new()) };
+    for event in EventReader::new(state, last).read()? {
+        match event.kind {
+            EventKind::RunStarted { pid, .. } => run = Some(of_run(&family(state)?, pid)),
+            EventKind::Started { node, attempt, .. } => drop(attempts.insert(node, attempt)),
+            EventKind::Finished { node, .. } => drop(attempts.remove(&node)),
+            EventKind::RunFinished { .. } => return Ok(BTreeSet::new()),
+            _ => {}
+        }
+    }
+    let Some(run) = run else { return Ok(BTreeSet::new()) };
+    let attempts = attempts.iter().map(|(node, attempt)| of_attempt(&run, node, *attempt));
+    Ok(attempts.chain([of_checks(&run)]).collect())
 }
 
 /// The right to guard the runs of a state directory. A guardian holds it for as long as it lives, so that the next run
@@ -104,61 +148,64 @@ impl Watch {
 #[derive(Debug)]
 pub(crate) struct Guardian {
     process: Child,
-    mark: String,
+    live: Live,
 }
 
 impl Guardian {
-    /// Starts it: this very program with `arguments` and the mark, which must lead it to [`watch`]. What it holds of its
-    /// watch is its standard output, which ends with it and to which it has nothing to say.
-    pub(crate) fn start(arguments: &[OsString], mark: &str, Watch(directory): Watch) -> Result<Self> {
+    /// Starts it: this very program with `arguments` and what the run's marks begin with, which must lead it to [`watch`]. What
+    /// it holds of its watch is its standard output, which ends with it and to which it has nothing to say.
+    pub(crate) fn start(arguments: &[OsString], run: &str, Watch(directory): Watch) -> Result<Self> {
         let mut process = Command::new("/proc/self/exe");
         Environment::default().give(&mut process, &[]);
         let process = process
             .arg0(std::env::args_os().next().unwrap_or_else(|| "drover".into()))
             .args(arguments)
-            .arg(mark)
+            .arg(run)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(directory.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::null())
             .spawn();
-        let process = process.context("cannot start the guardian of the run's processes")?;
-        Ok(Self { process, mark: mark.to_owned() })
+        let mut process = process.context("cannot start the guardian of the run's processes")?;
+        let live = Live::told_to(process.stdin.take().context("the guardian has no standard input")?);
+        Ok(Self { process, live })
     }
 
-    /// Sends it away: the run has ended, and its processes with it.
-    pub(crate) fn dismiss(mut self) -> Result<()> {
-        match self.process.stdin.take().map(|mut pipe| pipe.write_all(GOODBYE)) {
-            // Somebody has killed it. The run has done without.
-            Some(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {}
-            said => said.unwrap_or(Ok(())).context("cannot send the guardian away")?,
-        }
-        self.process.wait().context("cannot wait for the guardian")?;
-        Ok(())
+    /// The mark that those of the run's attempts are made of, of which the guardian hears.
+    pub(crate) fn mark(&self, run: &str) -> Mark {
+        Mark::of_run(run, self.live.clone())
     }
 
-    /// Lets it kill whatever still carries the mark, and sees to that itself if it cannot.
-    pub(crate) fn avenge(mut self) -> Result<()> {
+    /// Has it kill what attempts left that were made to end, and sends it away. The run sees to that itself if the guardian
+    /// cannot.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let left = self.live.close();
         let status = self.process.wait().context("cannot wait for the guardian")?;
-        if !status.success() {
-            kill_all(&|other| other == self.mark)?;
+        if !status.success() && !left.is_empty() {
+            await_gone(&kill_all(&|other| left.contains(other))?);
         }
         Ok(())
     }
 }
 
-/// Is the guardian of the run with this mark: waits until standard input ends, and kills what carries the mark unless the
-/// run said goodbye.
+/// Is the guardian of a run, whose marks begin with `run`: hears on standard input which attempts have processes, and when that
+/// ends, kills what those started that have not ended by themselves.
 ///
 /// # Errors
-/// When it can be no guardian, or somebody with the mark cannot be killed.
-pub fn watch(mark: &str) -> Result<()> {
+/// When it can be no guardian, or somebody with such a mark cannot be killed.
+pub fn watch(run: &str) -> Result<()> {
     // Of its own session, so that no signal from the terminal reaches it.
     rustix::process::setsid().context("cannot leave the session")?;
-    let mut said = Vec::new();
-    std::io::stdin().read_to_end(&mut said).context("cannot wait for the end of the run")?;
-    if said != GOODBYE {
-        await_gone(&kill_all(&|other| other == mark)?);
+    let mut live = BTreeSet::new();
+    for line in std::io::stdin().lock().lines() {
+        let line = line.context("cannot wait for the end of the run")?;
+        match line.strip_prefix(BEGUN) {
+            Some(mark) if mark.starts_with(run) => drop(live.insert(mark.to_owned())),
+            _ => drop(line.strip_prefix(ENDED).map(|mark| live.remove(mark))),
+        }
+    }
+    if !live.is_empty() {
+        await_gone(&kill_all(&|other| live.contains(other))?);
     }
     Ok(())
 }
@@ -195,18 +242,23 @@ fn await_gone(killed: &[Leftover]) {
 /// Kills everybody who carries such a mark now.
 fn kill_marked(is_ours: &dyn Fn(&str) -> bool) -> Result<Vec<Leftover>> {
     let mut killed = Vec::new();
-    for entry in std::fs::read_dir("/proc").context("cannot see which processes there are")? {
-        let entry = entry.context("cannot see which processes there are")?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        if pid != std::process::id()
-            && let Some(command) = kill_if_marked(&entry.path(), pid, is_ours)?
-        {
+    for (pid, proc) in processes()? {
+        if let Some(command) = kill_if_marked(&proc, pid, is_ours)? {
             killed.push(Leftover { pid, command });
         }
     }
     Ok(killed)
+}
+
+/// All processes but this one, each with its directory in `/proc`.
+fn processes() -> Result<Vec<(u32, PathBuf)>> {
+    let mut processes = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot see which processes there are")? {
+        let entry = entry.context("cannot see which processes there are")?;
+        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        processes.extend(pid.filter(|pid| *pid != std::process::id()).map(|pid| (pid, entry.path())));
+    }
+    Ok(processes)
 }
 
 /// The process is held before it is looked at again, so that it cannot be another one when the signal comes. Returns its
@@ -259,6 +311,7 @@ fn command(proc: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
 
     /// A shell with a child in a session of its own, both marked, as a daemon that forgot to drop the mark would be.
     fn leave_behind(mark: &str) -> Result<Child> {
@@ -273,25 +326,26 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_kills_its_family_and_nobody_else() -> Result<()> {
+    fn those_with_a_mark_are_killed_and_nobody_else() -> Result<()> {
         let family = format!("test-{}", std::process::id());
-        let mut ours = leave_behind(&format!("{family}.1"))?;
-        let mut other = leave_behind(&format!("{family}0.1"))?;
-        let killed = sweep(&family)?;
+        let mark = of_attempt(&of_run(&family, 1), &"host/a".into(), 1);
+        let mut ours = leave_behind(&mark)?;
+        let mut other = leave_behind(&format!("{mark}0"))?;
+        let killed = kill_all(&|found| found == mark)?;
         assert!(killed.iter().any(|leftover| leftover.pid == ours.id()), "{killed:?}");
         assert!(killed.iter().any(|leftover| leftover.command.ends_with("sleep 1000")), "{killed:?}");
         assert!(!ours.wait()?.success());
-        assert!(other.try_wait()?.is_none(), "another family's process was killed");
-        assert!(sweep(&family)?.is_empty());
-        assert!(!sweep(&format!("{family}0"))?.is_empty());
+        assert!(other.try_wait()?.is_none(), "another attempt's process was killed");
+        assert!(kill_all(&|found| found == mark)?.is_empty());
+        assert!(!kill_all(&|found| found == format!("{mark}0"))?.is_empty());
         other.wait()?;
         Ok(())
     }
 
     #[test]
-    fn a_sweep_waits_until_the_numbers_of_the_killed_are_free() -> Result<()> {
-        let family = format!("slow-{}", std::process::id());
-        let mut child = leave_behind(&format!("{family}.1"))?;
+    fn the_numbers_of_the_killed_are_waited_for() -> Result<()> {
+        let mark = format!("slow-{}", std::process::id());
+        let mut child = leave_behind(&mark)?;
         let number = Path::new("/proc").join(child.id().to_string());
         let stat = number.join("stat");
         std::thread::scope(|scope| {
@@ -302,7 +356,7 @@ mod tests {
                 std::thread::sleep(5 * PAUSE);
                 child.wait()
             });
-            sweep(&family)?;
+            await_gone(&kill_all(&|found| found == mark)?);
             assert!(!number.exists(), "its parent has not asked for it yet");
             assert!(!parent.join().expect("no panic")?.success());
             Ok(())

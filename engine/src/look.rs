@@ -4,7 +4,7 @@
 
 use crate::cx::Nobody;
 use crate::failure::{Stop, guard, is_denied};
-use crate::{Attempt, Cx, Environment, Graph, Interrupt, Node, Scope};
+use crate::{Attempt, Cx, Environment, Graph, Interrupt, Mark, Node, Scope};
 use drover_state::{Failure, NodeId, Phase, Remedy};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub(crate) struct Look {
     pub(crate) interrupt: Interrupt,
     pub(crate) cache: Arc<Path>,
     pub(crate) environment: Environment,
-    pub(crate) mark: Arc<str>,
+    pub(crate) mark: Mark,
     pub(crate) diagnose: fn(&Failure) -> Option<Remedy>,
 }
 
@@ -131,7 +131,7 @@ impl Look {
             deadline: Instant::now() + patience,
             cache: Arc::clone(&self.cache),
             environment: self.environment.clone(),
-            mark: Arc::clone(&self.mark),
+            mark: self.mark.clone(),
         })
     }
 }

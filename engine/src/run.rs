@@ -16,7 +16,8 @@ use crate::guardian::{self, Guardian, Watch};
 use crate::look::Look;
 use crate::schedule::Schedule;
 use crate::{
-    Complaint, Edge, Environment, Graph, Interrupt, Limits, Observer, Report, Retries, Unmet, fingerprint,
+    Complaint, Edge, Environment, Graph, Interrupt, Limits, Mark, Observer, Report, Retries, Unmet,
+    fingerprint,
 };
 use anyhow::{Context, Result};
 use coordinator::Coordinator;
@@ -85,7 +86,7 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
             interrupt: work.options.interrupt.clone(),
             cache: work.state.cache().into(),
             environment: work.options.environment.clone(),
-            mark: Arc::clone(&mark),
+            mark: mark.of_checks(),
             diagnose: work.options.diagnose,
         };
         // What could not be found out, the nodes find out themselves.
@@ -105,22 +106,17 @@ pub(crate) fn guarded<T>(
     work: &Work<'_>,
     journal: &mut Journal,
     observer: &mut dyn Observer,
-    act: impl FnOnce(Arc<str>, &mut Journal, &mut dyn Observer) -> Result<T>,
+    act: impl FnOnce(Mark, &mut Journal, &mut dyn Observer) -> Result<T>,
 ) -> Result<T> {
-    let family = guardian::family(work.state)?;
+    let run = guardian::of_run(&guardian::family(work.state)?, std::process::id());
     let watch = Watch::take(work.state, &work.options.interrupt)?;
     if journal.was_killed() {
-        observer.swept(&guardian::sweep(&family)?);
+        observer.swept(&guardian::sweep(work.state)?);
     }
-    let mark = guardian::mark(&family);
-    let guardian = Guardian::start(&work.options.guardian, &mark, watch)?;
-    let done = act(mark.into(), journal, observer);
-    // Whatever was killed may have left something that was out of reach: that is what the guardian is for.
-    let ended = done.as_ref().map_or_else(|error| error.is::<Unmet>(), |_| true);
-    let gone = match ended && !work.options.interrupt.stops_commands() {
-        true => guardian.dismiss(),
-        false => guardian.avenge(),
-    };
+    let guardian = Guardian::start(&work.options.guardian, &run, watch)?;
+    let done = act(guardian.mark(&run), journal, observer);
+    // What was stopped may have left something that was out of reach: that is what the guardian is for.
+    let gone = guardian.end();
     let done = done?;
     gone?;
     Ok(done)
@@ -144,7 +140,7 @@ fn are_fatal(work: &Work<'_>, complaints: &[Complaint]) -> bool {
 
 /// What all workers of a run are told.
 struct Shared {
-    mark: Arc<str>,
+    mark: Mark,
     /// What this host lacks for nodes that hold up only others like them.
     unmet: HashMap<usize, Failure>,
 }
@@ -176,6 +172,7 @@ fn within(
         prints,
         state: Arc::new(work.state.clone()),
         cache: work.state.cache().into(),
+        looking: mark.of_checks(),
         mark,
         inbox: Arc::new(Inbox::new()),
     };

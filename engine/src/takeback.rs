@@ -5,7 +5,7 @@
 
 use crate::failure::{Stop, guard};
 use crate::run::guarded;
-use crate::{Action, Attempt, Cx, Graph, Observer, Report, Scope, Step, Undo, Work, fingerprint};
+use crate::{Action, Attempt, Cx, Graph, Mark, Observer, Report, Scope, Step, Undo, Work, fingerprint};
 use anyhow::{Context, Result, ensure};
 use drover_state::{Event, EventKind, Failure, Journal, NodeId, NodeRecord, Outcome, Phase};
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub fn takebacks(work: &Work<'_>, journal: &Journal) -> Vec<Takeback> {
     let way = Way::back(work, journal);
     let told = way.order.iter().map(|node| {
         let step = &work.graph.nodes()[*node].step;
-        let (undo, failure) = match guard(Phase::Undo, || step.undo(&way.cx(*node, None, "preview"))) {
+        let (undo, failure) = match guard(Phase::Undo, || step.undo(&way.cx(*node, None, "preview".into()))) {
             Ok(undo) => (undo, None),
             Err(Stop::Failed(failure)) => (Undo::default(), Some(failure)),
             Err(Stop::Interrupted) => (Undo::default(), None),
@@ -125,7 +125,7 @@ impl<'a> Way<'a> {
     /// Whether undoing the node takes away what goes with it. Where that cannot be told, each has to see for itself.
     fn goes_whole(&self, node: usize) -> bool {
         let step = &self.work.graph.nodes()[node].step;
-        let cx = self.cx(node, None, "preview");
+        let cx = self.cx(node, None, "preview".into());
         guard(Phase::Undo, || step.undo(&cx)).is_ok_and(|undo| undo.whole)
     }
 
@@ -133,7 +133,7 @@ impl<'a> Way<'a> {
         self.work.graph.nodes()[node].id.clone()
     }
 
-    fn cx(&self, node: usize, log: Option<&Path>, mark: &str) -> Cx {
+    fn cx(&self, node: usize, log: Option<&Path>, mark: Mark) -> Cx {
         let Work { graph, state, options, .. } = self.work;
         Cx::new(Scope {
             attempt: Arc::new(Undoing { log: log.map(Path::to_owned), memory: state.memory(&self.id(node)) }),
@@ -141,7 +141,7 @@ impl<'a> Way<'a> {
             deadline: Instant::now() + graph.nodes()[node].step.timeout(),
             cache: state.cache().into(),
             environment: options.environment.clone(),
-            mark: mark.into(),
+            mark,
         })
     }
 }
@@ -169,7 +169,7 @@ impl Attempt for Undoing {
 /// One way back, being gone.
 struct Walk<'a> {
     way: &'a Way<'a>,
-    mark: Arc<str>,
+    mark: Mark,
     journal: &'a mut Journal,
     observer: &'a mut dyn Observer,
     report: Report,
@@ -209,7 +209,7 @@ impl Walk<'_> {
         let run = self.journal.run().context("no run was begun")?;
         let attempt = self.way.attempts[node] + 1;
         let log = self.way.work.state.log(run, &id, attempt);
-        let cx = self.way.cx(node, Some(&log), &self.mark);
+        let cx = self.way.cx(node, Some(&log), self.mark.of_attempt(&id, attempt));
         let undone = match guard(Phase::Undo, || step.undo(&cx)) {
             Ok(Undo { actions, kept, .. }) if actions.is_empty() => {
                 let outcome = if kept.is_empty() { Outcome::Undone } else { Outcome::Unchanged };

@@ -6,7 +6,7 @@ use crate::failure::Stop;
 use crate::run::front::Front;
 use crate::run::inbox::{Inbox, Voice};
 use crate::run::turns::{Turn, Turns};
-use crate::{Check, Cx, Node, Scope, Work, run_step};
+use crate::{Check, Cx, Mark, Node, Scope, Work, run_step};
 use drover_state::{Failure, NodeRecord, RunId, StateDir};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,9 @@ pub(crate) struct Worker<'a> {
     pub(crate) prints: Vec<u64>,
     pub(crate) state: Arc<StateDir>,
     pub(crate) cache: Arc<Path>,
-    pub(crate) mark: Arc<str>,
+    pub(crate) mark: Mark,
+    /// That of all checks.
+    pub(crate) looking: Mark,
     pub(crate) inbox: Arc<Inbox<Message>>,
 }
 
@@ -77,7 +79,7 @@ impl Worker<'_> {
         if let Some(failure) = self.unmet.get(&node) {
             return Err(Stop::Failed(Box::new(failure.clone())));
         }
-        let answer = run_step::check(self.node(node).step.as_ref(), &self.cx(node));
+        let answer = run_step::check(self.node(node).step.as_ref(), &self.cx(node, self.looking.clone()));
         answer.map_err(|stop| self.complete(stop, node))
     }
 
@@ -89,7 +91,9 @@ impl Worker<'_> {
             retry += 1;
             self.wait_to_retry(node, failure, retry - 1)
         };
-        let answer = run_step::apply(self.node(node).step.as_ref(), || self.cx(node), again);
+        let mark = self.mark.of_attempt(&self.node(node).id, self.attempt(node));
+        let cx = || self.cx(node, mark.clone());
+        let answer = run_step::apply(self.node(node).step.as_ref(), cx, again);
         let answer = answer.map_err(|stop| self.complete(stop, node));
         let is_urgent = !turns.applied();
         self.inbox.post(Message::Applied { node, answer, took: begun.elapsed() }, is_urgent);
@@ -104,7 +108,7 @@ impl Worker<'_> {
         self.records[node].as_ref().map_or(0, |record| record.attempts) + 1
     }
 
-    fn cx(&self, node: usize) -> Cx {
+    fn cx(&self, node: usize, mark: Mark) -> Cx {
         let Node { id, step, .. } = self.node(node);
         let voice = Voice {
             inbox: Arc::clone(&self.inbox),
@@ -120,7 +124,7 @@ impl Worker<'_> {
             deadline: Instant::now() + step.timeout(),
             cache: Arc::clone(&self.cache),
             environment: self.work.options.environment.clone(),
-            mark: Arc::clone(&self.mark),
+            mark,
         })
     }
 

@@ -103,6 +103,11 @@ impl Step for Toy {
             "late" => self.shell(cx, "sleep 1000"),
             "nap" => self.shell(cx, &format!("sleep 0.6; {}", self.write())),
             "stray" => self.shell(cx, "setsid sleep 1000 & echo $! >stray; sleep 1000"),
+            // Ends well, and leaves something running on purpose.
+            "daemon" => {
+                let script = format!("setsid sleep 1000 >/dev/null 2>&1 & echo $! >daemon; {}", self.write());
+                self.shell(cx, &script)
+            }
             "fill" => {
                 self.shell(cx, &format!("{}; dd if=/dev/zero of=fill bs=4k 2>/dev/null; true", self.write()))
             }

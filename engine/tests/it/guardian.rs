@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const FARM: &str = "DROVER_TEST_FARM";
@@ -86,21 +86,94 @@ fn a_run_sweeps_what_escaped_the_guardian() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let farm = Farm::at(scratch.path());
     let child = run_in_a_child(scratch.path(), "a=sleep")?.spawn()?;
+    let pid = child.id();
     let log = farm.state()?.log(drover_state::RunId(1), &"a".into(), 1);
     await_that("the step runs", || {
         std::fs::read_to_string(&log).is_ok_and(|log| log.contains("\nsleeping\n"))
     });
+    // Whoever looks without the journal sees what stands in the run's events, which come a moment later.
+    let events = farm.state()?.events(drover_state::RunId(1));
+    await_that("it is told", || {
+        std::fs::read_to_string(&events).is_ok_and(|events| events.contains("\"started\""))
+    });
     kill(child)?;
-    // Marked as that run's, but started when its guardian has done its work.
-    let metadata = farm.state()?.path().metadata()?;
-    let mark = {
-        use std::os::unix::fs::MetadataExt;
-        format!("{}-{}.1", metadata.dev(), metadata.ino())
-    };
-    let mut escaped = Command::new("sleep").arg("1000").env(drover_engine::MARK, mark).spawn()?;
+    let guardian = File::open(farm.state()?.path())?;
+    guardian.lock()?;
+    guardian.unlock()?;
+    // Marked as that attempt's, but started when its guardian has done its work.
+    let [mut escaped, mut other, mut elsewhere] =
+        [marked(&farm, pid, "a.1")?, marked(&farm, pid, "a.2")?, marked(&farm, pid + 1, "a.1")?];
+    let left = drover_engine::guardian::leftovers(&farm.state()?)?;
+    assert_eq!(left.iter().map(|leftover| leftover.pid).collect::<Vec<_>>(), [escaped.id()]);
     let (_, seen) = farm.run("a")?;
-    assert!(seen.swept.iter().any(|leftover| leftover.pid == escaped.id()), "{:?}", seen.swept);
+    assert_eq!(seen.swept.iter().map(|leftover| leftover.pid).collect::<Vec<_>>(), [escaped.id()]);
     assert!(!escaped.wait()?.success());
+    for spared in [&mut other, &mut elsewhere] {
+        assert!(spared.try_wait()?.is_none(), "that was no process of a killed attempt");
+        spared.kill()?;
+        spared.wait()?;
+    }
+    assert_eq!(drover_engine::guardian::leftovers(&farm.state()?)?, []);
+    Ok(())
+}
+
+/// A process with the mark of an attempt.
+fn marked(farm: &Farm, pid: u32, attempt: &str) -> Result<Child> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = farm.state()?.path().metadata()?;
+    let mark = format!("{}-{}.{pid}.{attempt}", metadata.dev(), metadata.ino());
+    let mut sleep = Command::new("sleep");
+    sleep.arg("60").env(drover_engine::MARK, mark).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(sleep.spawn()?)
+}
+
+/// The guardian of the run in this process.
+fn guardian_of(run: u32) -> Result<String> {
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        let is_guardian =
+            || std::fs::read_to_string(path.join("cmdline")).is_ok_and(|it| it.contains(GUARDIAN));
+        if parent == Some(&run.to_string()) && is_guardian() {
+            return Ok(path.file_name().context("a number")?.to_string_lossy().into_owned());
+        }
+    }
+    anyhow::bail!("the run has no guardian")
+}
+
+/// What a step that ended well left running stays, whatever becomes of its run and of others: of the guardian's work, and of the
+/// sweep of the next run, where the guardian is killed as well.
+#[test]
+fn what_was_left_running_on_purpose_stays() -> Result<()> {
+    for is_guardian_killed in [false, true] {
+        let scratch = tempfile::tempdir()?;
+        let farm = Farm::at(scratch.path());
+        let child = run_in_a_child(scratch.path(), "a=daemon b:a=stray c=slow-check")?.spawn()?;
+        let stray = farm.tree().join("stray");
+        await_that("the stray process starts", || {
+            std::fs::read_to_string(&stray).is_ok_and(|pid| pid.ends_with('\n') && is_there(&pid))
+        });
+        if is_guardian_killed {
+            let guardian = guardian_of(child.id())?;
+            assert!(Command::new("kill").args(["-9", &guardian]).status()?.success());
+        }
+        kill(child)?;
+        let state = File::open(farm.state()?.path())?;
+        state.lock()?;
+        state.unlock()?;
+        let (stray, daemon) =
+            (std::fs::read_to_string(&stray)?, std::fs::read_to_string(farm.tree().join("daemon"))?);
+        assert_eq!(is_there(&stray), is_guardian_killed);
+        assert!(is_there(&daemon), "the daemon of a step that ended well was killed by the guardian");
+        // A run that ends well, and one after that.
+        let (report, seen) = farm.run("a=daemon b:a c")?;
+        assert_eq!((report.code, seen.swept.is_empty()), (Some(0), !is_guardian_killed), "{:?}", seen.swept);
+        assert!(!is_there(&stray) && is_there(&daemon), "the daemon was swept away");
+        let (_, seen) = farm.run("a=daemon b:a c")?;
+        assert!(seen.swept.is_empty() && is_there(&daemon));
+        assert!(Command::new("kill").arg(daemon.trim()).status()?.success());
+    }
     Ok(())
 }
 

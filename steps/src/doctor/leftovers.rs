@@ -5,7 +5,8 @@
 use super::{Finding, Patient};
 use crate::guest::MARK as HALF_MADE;
 use anyhow::{Context, Result};
-use drover_engine::{Cx, MARK};
+use drover_engine::{Cx, Leftover, guardian};
+use drover_state::StateDir;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
     if let Some(state) = patient.state
         && drover_state::holder(state)?.is_none()
     {
-        found.extend(processes()?);
+        found.extend(processes(state)?);
     }
     found.extend(mounts(patient)?);
     found.extend(half_made(patient)?);
@@ -27,20 +28,13 @@ pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
-/// Processes that carry the mark of a run, while none is on.
-fn processes() -> Result<Vec<Finding>> {
-    let mark = format!("{MARK}=");
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").context("cannot see which processes there are")? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        // One that has ended meanwhile, or is somebody else's, has nothing to tell.
-        let Ok(environment) = fs::read(format!("/proc/{name}/environ")) else { continue };
-        if environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes())) {
-            let text = format!("process {name} was left behind by a killed run");
-            found.push(Finding::amber("left-overs", text, "nothing: the next run ends it"));
-        }
-    }
-    Ok(found)
+/// Processes of attempts that were killed with the last run, while none is on.
+fn processes(state: &StateDir) -> Result<Vec<Finding>> {
+    let found = guardian::leftovers(state)?.into_iter().map(|Leftover { pid, command }| {
+        let text = format!("process {pid} was left behind by a killed run: {command}");
+        Finding::amber("left-overs", text, "nothing: the next run ends it")
+    });
+    Ok(found.collect())
 }
 
 /// Mounts below our directories that everybody sees: ours are private, and nothing of them should stay.

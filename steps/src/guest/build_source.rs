@@ -131,14 +131,16 @@ pub(super) fn copy(cx: &Cx, source: &Path, place: &Path, account: &Account) -> R
         .with_context(|| format!("copy `{}` to `{}`", source.display(), place.display()))
 }
 
-/// What runs the words after it as the account, with nothing of our environment.
+/// What runs the words after it as the account, in Drover's environment (`drover steps environment`), but for what is only for
+/// installing packages.
 pub(super) fn as_account(account: &Account) -> Vec<String> {
     let words = ["setpriv", "--reuid", &account.uid.to_string(), "--regid", &account.gid.to_string()];
     let path = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
     let environment = [
         "--clear-groups".to_owned(),
         "env".to_owned(),
-        "-i".to_owned(),
+        "--unset=DEBIAN_FRONTEND".to_owned(),
+        "--unset=DEBCONF_NONINTERACTIVE_SEEN".to_owned(),
         path.to_owned(),
         "SHELL=/bin/sh".to_owned(),
         "LC_ALL=C.UTF-8".to_owned(),

@@ -20,6 +20,9 @@
 //! every run, and nobody could tell whether it worked. What they ask must change nothing. After the command they are
 //! asked again. A command that is killed in the middle is run again by the next run: write it so that this does no harm.
 //!
+//! It starts in `/`, with the environment that all programs get (`drover steps environment`). What it leaves running on purpose,
+//! and without its output open, stays: only what a command that was killed had started is ended by the next run.
+//!
 //! **To take it back** is for you: Drover does not know what it did.
 
 use crate::farm::Farm;
