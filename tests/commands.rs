@@ -5,8 +5,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A directory with a plan, a state, and what the plan makes.
@@ -363,5 +365,44 @@ fn variables_that_cannot_be_passed_on_are_told() -> Result<()> {
     assert!(page.starts_with("# environment\n") && page.contains("--env"), "{page}");
     assert!(world.ends(0, &["steps"])?.stdout.contains("`drover steps environment`"));
     assert!(world.ends(0, &["run", "--help"])?.stdout.contains("drover steps environment"));
+    Ok(())
+}
+
+/// Whether a process with the number in this file runs.
+fn runs(file: &Path) -> bool {
+    let number = fs::read_to_string(file).unwrap_or_default();
+    // A zombie waits for its parent, not for us.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", number.trim()));
+    number.ends_with('\n') && stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_a_command_left_running_outlives_killed_runs_and_what_was_killed_does_not() -> Result<()> {
+    let world = World::with(
+        r#"Command(name: "daemon", run: "setsid sleep 300 >/dev/null 2>&1 & echo $! >@/daemon", creates: "@/daemon"),
+        Command(name: "slow", run: "setsid sleep 301 >/dev/null 2>&1 & echo $! >@/stray; sleep 302",
+                unless: "test -e @/enough", after: ["host/command-daemon"]),"#,
+    )?;
+    let (daemon, stray) = (world.path("daemon"), world.path("stray"));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_drover"));
+    run.args(["--state", "state", "run", "plan.ron"]).current_dir(world.0.path());
+    let mut run = run.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    await_that("the second command does not start", || runs(&stray));
+    run.kill()?;
+    run.wait()?;
+    await_that("what the killed command started still runs", || !runs(&stray));
+    assert!(runs(&daemon), "the daemon was killed with a run that came after its command");
+    fs::write(world.path("enough"), "")?;
+    world.ends(0, &["run", "plan.ron"])?;
+    assert!(runs(&daemon), "the daemon was killed by the run after the killed one");
+    assert!(Command::new("kill").arg(fs::read_to_string(&daemon)?.trim()).status()?.success());
     Ok(())
 }
