@@ -153,6 +153,7 @@ fn a_run_does_not_wait_for_whoever_reads_its_output() -> Result<()> {
     let names: Vec<_> = (0..40).map(|number| format!("n{number}")).collect();
     let world = World::new(&names.iter().map(|name| (name.as_str(), words)).collect::<Vec<_>>())?;
     let (mut reader, writer) = io::pipe()?;
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096)?;
     let mut run = Guarded(world.command(&["run", "plan.ron"]).stderr(writer).spawn()?);
     assert_eq!(world.await_code(1)?, 1);
     ensure!(run.0.try_wait()?.is_none(), "the pipe holds all of it: the test shows nothing");
@@ -547,5 +548,122 @@ fn who_finds_the_state_held_is_told_by_what() -> Result<()> {
     }
     fs::write(world.path("go"), "")?;
     assert_eq!(run.0.wait()?.code(), Some(0));
+    Ok(())
+}
+
+/// Starts a program, if there is one of that name.
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+/// A terminal that breaks lines anew when its width changes, as most do.
+struct Tmux(PathBuf);
+
+impl Tmux {
+    fn call(&self, arguments: &[&str]) -> Result<String> {
+        let output =
+            Command::new("tmux").arg("-S").arg(&self.0).args(["-f", "/dev/null"]).args(arguments).output()?;
+        ensure!(output.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Waits until all that was ever shown has this in it; answers with it.
+    fn await_text(&self, text: &str) -> Result<String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.call(&["capture-pane", "-p", "-J", "-S", "-", "-t", "drover"])?;
+            if shown.contains(text) {
+                return Ok(shown);
+            }
+            ensure!(Instant::now() < until, "`{text}` is not shown:\n{shown}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = self.call(&["kill-server"]);
+    }
+}
+
+#[test]
+fn nothing_old_stays_after_a_resize() -> Result<()> {
+    if !is_there("tmux") {
+        println!("not exercised: a terminal that is resized, for want of tmux");
+        return Ok(());
+    }
+    let long = "say=some-words-that-make-a-long-line-of-output-which-has-to-be-cut-at-every-width-there-is";
+    let go = format!("until [ -e go ]; do echo {long}; sleep 0.1; done");
+    let world =
+        World::new(&[("a-step-with-a-long-name-that-is-one-of-many", &go), ("other", &go), ("third", &go)])?;
+    let tmux = Tmux(world.path("tmux"));
+    let run = format!(
+        "cd {}; seq 100; {DROVER} --state state run plan.ron --jobs 8; echo all is $?; sleep 100",
+        world.0.path().display()
+    );
+    tmux.call(&[
+        "new-session",
+        "-d",
+        "-s",
+        "drover",
+        "-x",
+        "120",
+        "-y",
+        "20",
+        "env",
+        "-u",
+        "CI",
+        "sh",
+        "-c",
+        &run,
+    ])?;
+    tmux.await_text("0/3")?;
+    for width in ["40", "120", "60", "100", "40"] {
+        tmux.call(&["resize-window", "-t", "drover", "-x", width])?;
+        // Long enough for several drawings at the new width.
+        std::thread::sleep(Duration::from_secs(1));
+        let shown = tmux.await_text("0/3")?;
+        assert_eq!(shown.matches("0/3").count(), 1, "at {width} columns:\n{shown}");
+        assert_eq!(shown.matches("host/command-third").count(), 1, "at {width} columns:\n{shown}");
+    }
+    fs::write(world.path("go"), "")?;
+    let shown = tmux.await_text("all is 0")?;
+    assert!(!shown.contains("say=") && !shown.contains("0/3") && shown.contains("3 changed in"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn what_only_root_can_see_has_a_question_mark() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::geteuid().is_root() {
+        println!("not exercised: what somebody else than root sees, for want of root");
+        return Ok(());
+    }
+    let world = World(tempfile::tempdir()?);
+    let place = world.0.path().display();
+    fs::set_permissions(world.0.path(), fs::Permissions::from_mode(0o755))?;
+    let plan = format!(
+        "Plan(name: \"files\", host: [HostFile(path: \"{place}/hidden/a\", content: \"a\"), \
+         HostFile(path: \"{place}/open/b\", content: \"b\")], containers: [(name: \"ci\", \
+         distribution: Debian, release: \"bookworm\", arch: amd64)], each: [])"
+    );
+    fs::write(world.path("plan.ron"), plan)?;
+    fs::create_dir(world.path("hidden"))?;
+    fs::set_permissions(world.path("hidden"), fs::Permissions::from_mode(0o700))?;
+    fs::copy(DROVER, world.path("drover"))?;
+    let mut plan = Command::new("setpriv");
+    plan.args(["--reuid=65534", "--clear-groups"])
+        .arg(world.path("drover"))
+        .args(["--state", "state", "plan", "plan.ron"]);
+    world.at_home(&mut plan);
+    let output = plan.stdin(Stdio::null()).output()?;
+    let (told, errors) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    assert!(told.starts_with("1 to do, 0 as the plan says, 1 that only root can tell\n"), "{told}{errors}");
+    assert!(
+        told.lines().any(|line| line.starts_with("? host/") && line.contains("only root can tell (")),
+        "{told}"
+    );
+    assert!(!told.contains("openat") && !told.contains("os error"), "{told}");
     Ok(())
 }

@@ -142,8 +142,8 @@ impl Step {
         let turn = usize::try_from(since.as_millis() / TURN.as_millis()).unwrap_or_default();
         let count = self.counted.map(|(done, total)| format!(" {done}/{total}")).unwrap_or_default();
         let numbers = format!("{}{count}", elapsed(since));
-        // A blank before and after.
-        let room = width.saturating_sub(console::measure_text_width(&numbers) + 3).max(3);
+        // A blank before and after, and two columns for what says that there is more.
+        let room = width.saturating_sub(console::measure_text_width(&numbers) + 5).max(3);
         let name = squeeze(self.node.as_str(), room);
         let said = format!("{} {}", numbers, self.last);
         let spinner = SPINNER[turn % SPINNER.len()];

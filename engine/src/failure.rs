@@ -84,14 +84,35 @@ fn panicked(phase: Phase, panic: &(dyn Any + Send), place: Option<&str>) -> Fail
     failure(phase, &anyhow::anyhow!("step panicked{place}, which is a fault of drover: {text}"))
 }
 
-/// Whether the error comes from not being root.
-pub(crate) fn is_denied(error: &Error) -> bool {
-    let denied = |cause: &(dyn std::error::Error + 'static)| {
+/// What cannot be told, if the error comes from not being root.
+pub(crate) fn denied(error: &Error) -> Option<String> {
+    if rustix::process::geteuid().is_root() { None } else { what_is_denied(error) }
+}
+
+/// What was being done when permission was denied, if it was: without the words of the system, which name its calls.
+fn what_is_denied(error: &Error) -> Option<String> {
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind());
-        io.or(errno) == Some(ErrorKind::PermissionDenied)
+        io.or(cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind()))
     };
-    !rustix::process::geteuid().is_root() && error.chain().any(denied)
+    // A program that is denied something says so in its own way.
+    let says_so = |command: &CommandError| {
+        let said = command.tail.join("\n").to_lowercase();
+        ["permission denied", "operation not permitted", "must be root"]
+            .iter()
+            .any(|sign| said.contains(sign))
+    };
+    let is_denied = error.downcast_ref::<CommandError>().is_some_and(says_so)
+        || error.chain().any(|cause| kind(cause) == Some(ErrorKind::PermissionDenied));
+    if !is_denied {
+        return None;
+    }
+    let is_ours = |cause: &&(dyn std::error::Error + 'static)| {
+        kind(*cause).is_none() && !cause.is::<pathrs::error::Error>()
+    };
+    let words: Vec<_> = error.chain().take_while(is_ours).map(ToString::to_string).collect();
+    let what = if words.is_empty() { "it must not be looked at".to_owned() } else { words.join(": ") };
+    Some(format!("only root can tell ({what})"))
 }
 
 #[cfg(test)]
@@ -139,6 +160,21 @@ mod tests {
         let failure = failed(|| panic!("index {} of 3", 7));
         assert!(failure.message.ends_with("index 7 of 3"), "{}", failure.message);
         assert!(failure.message.contains("panicked at ") && failure.message.contains("failure.rs:"));
+    }
+
+    #[test]
+    fn what_is_denied_is_told_in_our_words() {
+        let told = |error: Error| what_is_denied(&error);
+        let denied = || Error::new(rustix::io::Errno::ACCESS);
+        assert_eq!(told(denied().context("read `/x`")).as_deref(), Some("only root can tell (read `/x`)"));
+        assert_eq!(told(denied()).as_deref(), Some("only root can tell (it must not be looked at)"));
+        let command = CommandError {
+            command: "nft list ruleset".into(),
+            status: "exit status 1".into(),
+            tail: vec!["Operation not permitted (you must be root)".into()],
+        };
+        assert!(told(command.into()).is_some_and(|why| why.contains("`nft list ruleset`: exit status 1")));
+        assert_eq!(told(Error::new(rustix::io::Errno::NOENT).context("read `/x`")), None);
     }
 
     #[test]

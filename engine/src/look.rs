@@ -3,7 +3,7 @@
 //! It does not know what is recorded.
 
 use crate::cx::Nobody;
-use crate::failure::{Stop, guard, is_denied};
+use crate::failure::{Stop, denied, guard};
 use crate::{Attempt, Cx, Environment, Graph, Interrupt, Mark, Node, Scope};
 use drover_state::{Failure, NodeId, Phase, Remedy};
 use rayon::prelude::*;
@@ -102,11 +102,14 @@ impl Look {
             return None;
         }
         let asked = || match node.step.precondition(cx) {
-            // Whoever may not look cannot run it either.
-            Err(error) if is_denied(&error) => {
-                cx.doubt(&format!("only root can tell: {error:#}"));
-                Ok(())
-            }
+            Err(error) => match denied(&error) {
+                // Whoever may not look cannot run it either.
+                Some(why) => {
+                    cx.doubt(&why);
+                    Ok(())
+                }
+                None => Err(error),
+            },
             answer => answer,
         };
         match guard(Phase::Precondition, asked) {

@@ -2,7 +2,7 @@
 //!
 //! It changes nothing and records nothing.
 
-use crate::failure::{Stop, guard, is_denied};
+use crate::failure::{Stop, denied, guard};
 use crate::look::Look;
 use crate::{Check, Environment, Graph, Interrupt, Interrupted, Node, Readiness};
 use anyhow::Result;
@@ -124,8 +124,10 @@ impl Look {
         let check = || match node.step.check(&self.cx(node.step.timeout())) {
             Ok(Check::Satisfied) => Ok(Finding::Satisfied),
             Ok(Check::Needed { reason, diff }) => Ok(Finding::Needed { reason, diff }),
-            Err(error) if is_denied(&error) => Ok(Finding::Unknown { why: format!("{error:#}") }),
-            Err(error) => Err(error),
+            Err(error) => match denied(&error) {
+                Some(why) => Ok(Finding::Unknown { why }),
+                None => Err(error),
+            },
         };
         match guard(Phase::Check, check) {
             Ok(finding) => Ok(finding),

@@ -9,7 +9,7 @@ pub use undo::{define_ours, names_to_undo, state_to_undo, undo_edit};
 
 use crate::container::Container;
 use crate::program;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use drover_engine::{Check, Claim, Cmd, Cx};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -172,12 +172,26 @@ fn ask(cx: &Cx, question: &[&str]) -> Result<Lookup<String>> {
     if output.status.success() {
         return Ok(Lookup::Found(output.stdout));
     }
-    let first = output.stderr.trim().lines().next().unwrap_or("no message");
+    refusal(&output.stderr).map(Lookup::Missing)
+}
+
+/// Why virsh has no answer.
+///
+/// # Errors
+/// When libvirt does not answer to whoever asks, but would to root: nothing is known then.
+fn refusal(stderr: &str) -> Result<String> {
+    let first = stderr.trim().lines().next().unwrap_or("no message");
     let why = first.strip_prefix("error: ").unwrap_or(first);
-    Ok(Lookup::Missing(match why.strip_prefix("failed to get domain ") {
+    let is_denied = ["permission denied", "authentication", "access denied", "not authorized"];
+    let all = stderr.to_lowercase();
+    if is_denied.iter().any(|sign| all.contains(sign)) {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        return Err(Error::new(denied).context(format!("libvirt does not answer at `{URI}`")));
+    }
+    Ok(match why.strip_prefix("failed to get domain ") {
         Some(name) => format!("the domain `{}` is not defined", name.trim_matches('\'')),
         None => format!("libvirt does not answer at `{URI}`: {why}"),
-    }))
+    })
 }
 
 /// Whether `edit` has something to change in the definition of this container's domain.
@@ -334,6 +348,21 @@ pub fn devices<'a>(definition: &'a Element, name: &'a str) -> impl Iterator<Item
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_libvirt_does_not_tell_everybody_is_not_taken_for_missing() -> Result<()> {
+        assert_eq!(refusal("error: failed to get domain 'ci'\n")?, "the domain `ci` is not defined");
+        let socket = "error: failed to connect to the hypervisor\nerror: Failed to connect socket to \
+             '/var/run/libvirt/libvirt-sock': ";
+        assert!(refusal(&format!("{socket}No such file or directory"))?.contains("does not answer"));
+        let polkit = "error: authentication unavailable: no polkit agent available";
+        for denied in [format!("{socket}Permission denied"), polkit.to_owned()] {
+            let error = refusal(&denied).expect_err("nothing is known");
+            let io = error.downcast_ref::<std::io::Error>().context("it is one of the system")?;
+            assert_eq!(io.kind(), std::io::ErrorKind::PermissionDenied);
+        }
+        Ok(())
+    }
 
     #[test]
     fn what_a_definition_in_use_has_beyond_what_was_written_is_no_difference() {

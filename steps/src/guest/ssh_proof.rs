@@ -5,7 +5,7 @@ use crate::domain::{self, Lookup};
 use crate::guest::reserve_address::reserved;
 use crate::guest::ssh::Ssh;
 use crate::program;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use drover_engine::{Cmd, Cx};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -51,8 +51,9 @@ pub(crate) fn attempt(cx: &Cx, at: &Container) -> Result<Answer> {
     if let Err(error) = knock(address) {
         return Ok(Answer::NotYet(format!("port 22 of {address}: {error}")));
     }
-    if !at.farm.key().exists() {
-        return Ok(Answer::NotYet(format!("the key {} does not exist", at.farm.key().display())));
+    let key = at.farm.key();
+    if !key.try_exists().with_context(|| format!("look for the key `{}`", key.display()))? {
+        return Ok(Answer::NotYet(format!("the key {} does not exist", key.display())));
     }
     let Some(ssh) = Ssh::to(at)? else {
         return Ok(Answer::NotYet(format!("`{}` has no ssh host keys in its /etc/ssh", at.name)));
