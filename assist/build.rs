@@ -21,6 +21,7 @@ const OPTIONS: &[&str] = &[
 
 fn main() {
     println!("cargo:rerun-if-changed=programs");
+    println!("cargo:rerun-if-changed=src/layout.rs");
     println!("cargo:rerun-if-changed=src/place.rs");
     let directory = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let target = env::var("TARGET").expect("cargo sets it");

@@ -48,22 +48,22 @@ fn own_namespaces() {
     unsafe {
         let this = openat(HERE, c"/proc/self", 0o200000 | O_CLOEXEC);
         check("open", c"/proc/self", this);
-        check("make", c"a pipe", call(number::PIPE2, [pipe.as_mut_ptr() as usize, O_CLOEXEC, 0, 0, 0]));
-        let child = call(number::FORK, [0; 5]);
+        check("make", c"a pipe", call(number::PIPE2, [pipe.as_mut_ptr() as usize, O_CLOEXEC]));
+        let child = call(number::FORK, []);
         check("make", c"a process", child);
         if child == 0 {
-            call(number::CLOSE, [pipe[1] as usize, 0, 0, 0, 0]);
+            call(number::CLOSE, [pipe[1] as usize]);
             let mut byte = 0u8;
-            let count = call(number::READ, [pipe[0] as usize, &raw mut byte as usize, 1, 0, 0]);
+            let count = call(number::READ, [pipe[0] as usize, &raw mut byte as usize, 1]);
             exit(if count == 1 && map(this, c"uid_map") && map(this, c"gid_map") { 0 } else { 1 });
         }
-        check("make", c"a user namespace", call(number::UNSHARE, [NEWUSER_AND_NEWNS, 0, 0, 0, 0]));
+        check("make", c"a user namespace", call(number::UNSHARE, [NEWUSER_AND_NEWNS]));
         check("write to", c"a pipe", write(pipe[1] as isize, b"."));
         let mut status = 0i32;
         check(
             "wait for",
             c"a process",
-            call(number::WAIT4, [child as usize, &raw mut status as usize, 0, 0, 0]),
+            call(number::WAIT4, [child as usize, &raw mut status as usize]),
         );
         if status != 0 {
             fail("cannot map all ids in", c"a user namespace", 0, CANNOT);
@@ -80,7 +80,7 @@ fn map(process: isize, name: &CStr) -> bool {
 fn mount(place: &CStr) {
     let kind = c"binfmt_misc".as_ptr() as usize;
     // SAFETY: the strings end.
-    let answer = unsafe { call(number::MOUNT, [kind, place.as_ptr() as usize, kind, 0, 0]) };
+    let answer = unsafe { call(number::MOUNT, [kind, place.as_ptr() as usize, kind]) };
     check("mount binfmt_misc of a user namespace (Linux 6.7 has it) at", place, answer);
 }
 

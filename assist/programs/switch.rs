@@ -1,5 +1,5 @@
 //! What the kernel starts in place of a guest's program: it goes on as the native twin of that program, where one is
-//! offered and nothing speaks against it, else as the emulator.
+//! offered and nothing speaks against it, else as the emulator. It counts which of the two it was, and why.
 //!
 //! The kernel calls it as registered with flag P: `switch PATH ARGV0 ARGUMENT...`. It allocates nothing, changes nothing that
 //! the program sees, and leaves nothing open. What is offered, and why, it does not know: see `list`.
@@ -7,19 +7,27 @@
 #![no_std]
 #![no_main]
 
+mod count;
+#[path = "../src/layout.rs"]
+mod layout;
 #[path = "../src/place.rs"]
 mod place;
 mod sys;
 
 use core::ffi::CStr;
+use count::Counts;
+use layout::{NATIVE, PRELOAD, REFUSED, SET_ID, UNLESS as UNLESS_THERE, UNLISTED, program};
 use place::{EMULATOR, NATIVES, UNLESS};
 use sys::{HERE, O_CLOEXEC, Stack, call, execve, fail, number, openat, strings};
 
 /// Names libraries of the guest that all its programs are to be started with, natives too.
-const PRELOAD: &[u8] = b"/etc/ld.so.preload\0";
+const PRELOADED: &[u8] = b"/etc/ld.so.preload\0";
 
 /// The longest path that the kernel takes, twice.
 const LONG: usize = 2 * 4096;
+
+/// A path in the making: behind the place of natives, where the program is in the guest.
+type Path = [u8; LONG];
 
 unsafe extern "C" fn start(argc: *mut usize) -> ! {
     let stack = Stack { argc };
@@ -30,15 +38,34 @@ unsafe extern "C" fn start(argc: *mut usize) -> ! {
         }
         let path = CStr::from_ptr((*stack.arguments(1)).cast());
         close_at_exec(&stack);
-        let mut native = [0; LONG];
-        if !speaks_against(&stack)
-            && exists(PRELOAD) == Some(false)
-            && let Some(native) = find_native(path, &mut native)
-        {
-            // Comes back where it cannot be run: then the emulator may say why.
-            execve(native, stack.arguments(2), stack.environment());
-        }
+        go_on(&stack, path);
         emulate(&stack, path)
+    }
+}
+
+/// Goes on as the native, if that is what is to be done; comes back where it is not, or the kernel does not run it.
+unsafe fn go_on(stack: &Stack, path: &CStr) {
+    let mut native = [0; LONG];
+    let end = real_path(path, &mut native[NATIVES.len()..LONG - 16]).map(|length| NATIVES.len() + length);
+    // What was opened, and has no path any more, has the name that it was called by.
+    let name = end.map_or(path.to_bytes(), |end| &native[NATIVES.len()..end]);
+    let counts = Counts::of(&program(name.rsplit(|&byte| byte == b'/').next().unwrap_or(name)));
+    let found = end.map_or(Err(UNLISTED), |end| find_native(&mut native, end));
+    // SAFETY: the environment and the arguments are as the kernel left them.
+    unsafe {
+        match found {
+            Err(kind) => counts.add(kind),
+            Ok(native) => match speaks_against(stack) {
+                Some(variable) => counts.add_variable(variable),
+                None if exists(PRELOADED) != Some(false) => counts.add(PRELOAD),
+                None => {
+                    counts.add(NATIVE);
+                    // Comes back where it cannot be run: then the emulator may say why.
+                    execve(native, stack.arguments(2), stack.environment());
+                    counts.correct(NATIVE, REFUSED);
+                }
+            },
+        }
     }
 }
 
@@ -76,16 +103,16 @@ unsafe fn close_at_exec(stack: &Stack) {
         let mut pair: *const usize = at.add(1).cast();
         while *pair != 0 {
             if *pair == AT_EXECFD {
-                call(number::FCNTL, [*pair.add(1), F_SETFD, 1, 0, 0]);
+                call(number::FCNTL, [*pair.add(1), F_SETFD, 1]);
             }
             pair = pair.add(2);
         }
     }
 }
 
-/// Whether the environment asks for something that a native program would do in another way than the guest's: libraries
-/// of the guest, its locales, modules of its perl.
-unsafe fn speaks_against(stack: &Stack) -> bool {
+/// What in the environment asks for something that a native program would do in another way than the guest's: libraries of
+/// the guest, modules of its perl (by name), its locales (with their names).
+unsafe fn speaks_against<'a>(stack: &Stack) -> Option<&'a [u8]> {
     const NEVER: [&[u8]; 8] = [
         b"LD_",
         b"GCONV_PATH=",
@@ -96,7 +123,7 @@ unsafe fn speaks_against(stack: &Stack) -> bool {
         b"PERLLIB=",
         b"QEMU_",
     ];
-    let (mut all, mut others) = (None, true);
+    let (mut all, mut other) = (None, None);
     // SAFETY: the environment is as the kernel left it.
     for variable in unsafe { strings(stack.environment()) } {
         let variable = variable.to_bytes();
@@ -104,18 +131,27 @@ unsafe fn speaks_against(stack: &Stack) -> bool {
             Some(b'L' | b'G' | b'M' | b'P' | b'Q') => {}
             _ => continue,
         }
+        let (name, value) = halves(variable);
         if NEVER.iter().any(|start| variable.starts_with(start)) {
-            return true;
+            return Some(name);
         }
-        if let Some(value) = variable.strip_prefix(b"LC_ALL=") {
-            all = Some(value).filter(|value| !value.is_empty());
-        } else if variable.starts_with(b"LC_") || variable.starts_with(b"LANG=") {
-            let value =
-                variable.iter().position(|&byte| byte == b'=').map_or(variable, |at| &variable[at + 1..]);
-            others = others && (value.is_empty() || is_plain(value));
+        if value.is_empty() {
+            continue;
+        } else if name == b"LC_ALL" {
+            all = Some((variable, value));
+        } else if (name.starts_with(b"LC_") || name == b"LANG") && !is_plain(value) {
+            other = Some((variable, value));
         }
     }
-    !all.map_or(others, is_plain)
+    all.or(other).filter(|(_, value)| !is_plain(value)).map(|(variable, _)| variable)
+}
+
+/// A variable's name and its value.
+fn halves(variable: &[u8]) -> (&[u8], &[u8]) {
+    match variable.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&variable[..at], &variable[at + 1..]),
+        None => (variable, &[]),
+    }
 }
 
 /// Whether that is a locale that every system has.
@@ -123,27 +159,25 @@ fn is_plain(locale: &[u8]) -> bool {
     [b"C".as_slice(), b"POSIX", b"C.UTF-8", b"C.utf8"].contains(&locale)
 }
 
-/// The native twin of the program at `path`, if one is offered, put together in `buffer`.
-fn find_native<'a>(path: &CStr, buffer: &'a mut [u8; LONG]) -> Option<&'a CStr> {
-    let (root, end) =
-        (NATIVES.len(), real_path(path, &mut buffer[NATIVES.len()..LONG - 16])? + NATIVES.len());
-    // One that takes the rights of another is never native.
-    if is_set_id(&buffer[root..=end])? {
-        return None;
+/// The native twin of the program whose path ends there, or why there is none.
+fn find_native(path: &mut Path, end: usize) -> Result<&CStr, usize> {
+    path[..NATIVES.len()].copy_from_slice(NATIVES.as_bytes());
+    if exists(&path[..=end]) != Some(true) {
+        return Err(UNLISTED);
     }
-    buffer[..root].copy_from_slice(NATIVES.as_bytes());
-    if !exists(&buffer[..=end])? {
-        return None;
+    // One that takes the rights of another is never native.
+    if is_set_id(&path[NATIVES.len()..=end]) != Some(false) {
+        return Err(SET_ID);
     }
     for unless in UNLESS {
-        buffer[end..end + unless.len()].copy_from_slice(unless.as_bytes());
-        buffer[end + unless.len()] = 0;
-        if exists(&buffer[..=end + unless.len()])? {
-            return None;
+        path[end..end + unless.len()].copy_from_slice(unless.as_bytes());
+        path[end + unless.len()] = 0;
+        if exists(&path[..=end + unless.len()]) != Some(false) {
+            return Err(UNLESS_THERE);
         }
     }
-    buffer[end] = 0;
-    CStr::from_bytes_with_nul(&buffer[..=end]).ok()
+    path[end] = 0;
+    CStr::from_bytes_with_nul(&path[..=end]).map_err(|_| UNLISTED)
 }
 
 /// Writes where a path leads, links and all, with a zero after it; returns its length.
@@ -156,8 +190,8 @@ fn real_path(path: &CStr, buffer: &mut [u8]) -> Option<usize> {
     let length = unsafe {
         let room = buffer.len() - 1;
         let length =
-            call(number::READLINK, [link.as_ptr() as usize, buffer.as_mut_ptr() as usize, room, 0, 0]);
-        call(number::CLOSE, [file.unsigned_abs(), 0, 0, 0, 0]);
+            call(number::READLINK, [link.as_ptr() as usize, buffer.as_mut_ptr() as usize, room]);
+        call(number::CLOSE, [file.unsigned_abs()]);
         usize::try_from(length).ok().filter(|&length| length < room)?
     };
     buffer[length] = 0;
@@ -179,7 +213,7 @@ fn write_number(number: usize, digits: &mut [u8]) -> Option<()> {
 fn exists(path: &[u8]) -> Option<bool> {
     let path = CStr::from_bytes_until_nul(path).ok()?;
     // SAFETY: the string ends.
-    Some(unsafe { call(number::FACCESSAT, [HERE as usize, path.as_ptr() as usize, 0, 0, 0]) } == 0)
+    Some(unsafe { call(number::FACCESSAT, [HERE as usize, path.as_ptr() as usize]) } == 0)
 }
 
 /// Whether the file's mode has one of the bits by which a program gets another's rights.
@@ -190,6 +224,6 @@ fn is_set_id(path: &[u8]) -> Option<bool> {
     let mut found = [0u32; 36];
     // SAFETY: the string ends, and `struct stat` is 144 bytes long.
     let answer =
-        unsafe { call(number::STAT, [path.as_ptr() as usize, found.as_mut_ptr() as usize, 0, 0, 0]) };
+        unsafe { call(number::STAT, [path.as_ptr() as usize, found.as_mut_ptr() as usize]) };
     (answer == 0).then_some(found[MODE] & 0o6000 != 0)
 }

@@ -28,6 +28,8 @@ pub(crate) mod number {
     pub(crate) const WRITE: usize = 1;
     pub(crate) const CLOSE: usize = 3;
     pub(crate) const STAT: usize = 4;
+    pub(crate) const MMAP: usize = 9;
+    pub(crate) const MADVISE: usize = 28;
     pub(crate) const FORK: usize = 57;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const WAIT4: usize = 61;
@@ -41,8 +43,10 @@ pub(crate) mod number {
     pub(crate) const PIPE2: usize = 293;
 }
 
-/// A system call; what the kernel answers, an error as its negative number.
-pub(crate) unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
+/// A system call; what the kernel answers, an error as its negative number. Arguments that are not given are zero.
+pub(crate) unsafe fn call<const GIVEN: usize>(number: usize, given: [usize; GIVEN]) -> isize {
+    let mut arguments = [0; 6];
+    arguments[..GIVEN].copy_from_slice(&given);
     let answer;
     // SAFETY: the caller answers for the arguments; the kernel changes no register but these.
     unsafe {
@@ -54,6 +58,7 @@ pub(crate) unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
             in("rdx") arguments[2],
             in("r10") arguments[3],
             in("r8") arguments[4],
+            in("r9") arguments[5],
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack)
@@ -101,13 +106,13 @@ pub(crate) unsafe fn strings<'a>(vector: Vector) -> impl Iterator<Item = &'a CSt
 /// Runs another program in place of this one; comes back only with an error.
 pub(crate) fn execve(path: &CStr, arguments: Vector, environment: Vector) -> isize {
     // SAFETY: both are vectors as the kernel left them, or with strings of this program.
-    unsafe { call(number::EXECVE, [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0]) }
+    unsafe { call(number::EXECVE, [path.as_ptr() as usize, arguments as usize, environment as usize]) }
 }
 
 /// Opens a file below a directory, or below the working one.
 pub(crate) fn openat(directory: isize, path: &CStr, flags: usize) -> isize {
     // SAFETY: the string ends.
-    unsafe { call(number::OPENAT, [directory as usize, path.as_ptr() as usize, flags, 0, 0]) }
+    unsafe { call(number::OPENAT, [directory as usize, path.as_ptr() as usize, flags]) }
 }
 
 /// The working directory, for [`openat`].
@@ -116,19 +121,22 @@ pub(crate) const HERE: isize = -100;
 #[allow(dead_code, reason = "not each program writes files")]
 pub(crate) const O_WRONLY: usize = 0o1;
 /// Flags of [`openat`].
+#[allow(dead_code, reason = "not each program writes files")]
+pub(crate) const O_RDWR: usize = 0o2;
+/// Flags of [`openat`].
 pub(crate) const O_CLOEXEC: usize = 0o2000000;
 
 /// Writes bytes to a file in one go.
 pub(crate) fn write(file: isize, bytes: &[u8]) -> isize {
     // SAFETY: the bytes are there.
-    unsafe { call(number::WRITE, [file as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0]) }
+    unsafe { call(number::WRITE, [file as usize, bytes.as_ptr() as usize, bytes.len()]) }
 }
 
 /// Ends the program.
 pub(crate) fn exit(status: usize) -> ! {
     loop {
         // SAFETY: nothing of this program is used any more.
-        unsafe { call(number::EXIT_GROUP, [status, 0, 0, 0, 0]) };
+        unsafe { call(number::EXIT_GROUP, [status]) };
     }
 }
 

@@ -4,8 +4,10 @@
 //! Two programs, both tiny and static. `enter` makes a user namespace, which since Linux 6.7 has a binfmt_misc of its own,
 //! and registers `switch` there: so it is only there that the kernel starts the switch in place of a guest's program.
 //! The switch goes on as the native twin, or as the emulator. [`list`] says which programs may be native; [`native`]
-//! makes a twin's program one that runs in a guest. This room knows neither Drover nor Debian's archive.
+//! makes a twin's program one that runs in a guest. [`counts`] reads what the switch counts. This room knows neither Drover nor Debian's archive.
 
+pub mod counts;
+pub mod layout;
 pub mod list;
 pub mod native;
 pub mod place;

@@ -17,3 +17,6 @@ pub const NATIVES: &str = "/proc/tty/ldisc/offer";
 
 /// Added to the path of a native: a link to what must not exist in the guest for the native to be taken.
 pub const UNLESS: [&str; 2] = [".unless-0", ".unless-1"];
+
+/// The file in which starts are counted: see `layout`.
+pub const COUNTS: &CStr = c"/proc/tty/ldisc/counts";

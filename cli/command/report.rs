@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::output::{print, print_json};
 use anyhow::{Result, ensure};
 use drover_engine::{Remark, Report};
-use drover_state::{Event, EventKind, EventReader, NodeId, Outcome};
+use drover_state::{Event, EventKind, EventReader, NodeId, Outcome, Programs};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -84,25 +84,51 @@ impl Whole {
             None => "killed".to_owned(),
         };
         let head = format!("run {number} of {plan} ({source}), begun {begun}: {end}");
-        let mut rows =
-            Table::new(&[("node", Give::Middle), ("ended", Give::Nothing), ("took", Give::Nothing)]);
-        for Took { id, outcome, millis } in self.nodes.iter().filter(|node| node.outcome != "unchanged") {
-            rows.row([id.as_str(), outcome, &elapsed(Duration::from_millis(*millis))]);
-        }
         let again = super::destroy::again(source);
-        let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for Remark { node, text } in &self.report.remarks {
-            said.entry(text).or_default().push(node.as_str());
-        }
-        let said = said.into_iter().map(|(text, nodes)| format!("{text}: {}", nodes.join(", ")));
         let last = summary(
             &self.report,
             Duration::from_millis(self.report.millis),
             (!self.running).then_some(again.as_str()),
             Failures::Whole,
         );
-        let rows = if rows.row_count() > 0 { rows.text() } else { String::new() };
-        let parts = [head, rows, said.collect::<Vec<_>>().join("\n"), last];
+        let parts = [
+            head,
+            self.rows(),
+            said("", &self.report.remarks),
+            said("warning: ", &self.report.warnings),
+            last,
+        ];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
+
+    /// Every node that did something, with how long it took; and which part of its programs was native, where that was
+    /// counted.
+    fn rows(&self) -> String {
+        let counted = &self.report.programs_by_node;
+        let columns = [
+            ("node", Give::Middle),
+            ("ended", Give::Nothing),
+            ("took", Give::Nothing),
+            ("native", Give::All),
+        ];
+        let shown = if counted.is_empty() { 3 } else { 4 };
+        let mut rows = Table::new(&columns[..shown]);
+        for Took { id, outcome, millis } in self.nodes.iter().filter(|node| node.outcome != "unchanged") {
+            let percent = counted.get(id).and_then(Programs::percent).map(|percent| format!("{percent} %"));
+            let took = elapsed(Duration::from_millis(*millis));
+            let cells = [id.as_str(), outcome, &took, percent.as_deref().unwrap_or_default()];
+            rows.row(cells.into_iter().take(shown));
+        }
+        if rows.row_count() > 0 { rows.text() } else { String::new() }
+    }
+}
+
+/// What nodes said, with those that said the same in one line.
+fn said(before: &str, remarks: &[Remark]) -> String {
+    let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for Remark { node, text } in remarks {
+        said.entry(text).or_default().push(node.as_str());
+    }
+    let lines = said.into_iter().map(|(text, nodes)| format!("{before}{text}: {}", nodes.join(", ")));
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -87,10 +87,10 @@ impl Observer for Bars {
                     self.say(&coloured(outcome, &text.unwrap_or_default()));
                 }
             }
-            EventKind::Retrying { .. } | EventKind::Silent { .. } => {
+            EventKind::Retrying { .. } | EventKind::Silent { .. } | EventKind::Warning { .. } => {
                 self.say(&style(text.unwrap_or_default()).yellow().to_string());
             }
-            EventKind::Remark { .. } => {
+            EventKind::Remark { .. } | EventKind::Programs { .. } => {
                 self.say(&text.unwrap_or_default());
             }
             EventKind::RunFinished { .. } => self.run.finish_and_clear(),

@@ -1,13 +1,14 @@
 //! A run as JUnit's XML, which Jenkins and its like show: a suite for each place, a test case for each of its steps.
 //!
 //! What was done, or was done already, has passed; what failed, or was cut short by a kill, has failed; what was not tried
-//! is skipped, as is what has not ended yet.
+//! is skipped, as is what has not ended yet. How programs of emulated systems were started is in properties of the test
+//! case, of its suite, and, for the whole run, of each suite; warnings are what the test case has written on standard error.
 
 use super::failure;
 use anyhow::{Context, Result};
-use drover_engine::Report as Run;
-use drover_state::NodeId;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use drover_engine::{Remark, Report as Run};
+use drover_state::{NodeId, Programs};
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -32,21 +33,45 @@ pub(crate) fn junit(
             case.status = status;
         }
         case.set_classname(format!("{}.{}", run.plan, node.place()));
-        let remarks: Vec<_> = run.remarks.iter().filter(|remark| remark.node == *node).collect();
-        if !remarks.is_empty() {
-            case.set_system_out(
-                remarks.iter().map(|remark| remark.text.as_str()).collect::<Vec<_>>().join("\n"),
-            );
+        let programs = run.programs_by_node.get(node);
+        let counted = programs.map(Programs::to_string);
+        let lines: Vec<_> = said(&run.remarks, node).chain(counted.as_deref()).collect();
+        if !lines.is_empty() {
+            case.set_system_out(lines.join("\n"));
         }
+        let warnings: Vec<_> = said(&run.warnings, node).collect();
+        if !warnings.is_empty() {
+            case.set_system_err(warnings.join("\n"));
+        }
+        case.add_properties(programs.into_iter().flat_map(|programs| properties("programs", programs)));
         suites.entry(node.place()).or_default().push(case);
     }
     let mut report = Report::new(&run.plan);
     for (place, cases) in suites {
         let mut suite = TestSuite::new(place);
         suite.add_test_cases(cases);
+        let of_place = run.programs_by_node.iter().filter(|(node, _)| node.place() == place);
+        let mut sum = Programs::default();
+        of_place.for_each(|(_, programs)| sum.add(programs));
+        suite.add_properties(properties("programs", &sum).chain(properties("run.programs", &run.programs)));
         report.add_test_suite(suite);
     }
     report.to_string().context("the report cannot be written as XML")
+}
+
+/// What a node said.
+fn said<'a>(remarks: &'a [Remark], node: &NodeId) -> impl Iterator<Item = &'a str> {
+    remarks.iter().filter(move |remark| remark.node == *node).map(|remark| remark.text.as_str())
+}
+
+/// Counts of programs as properties; none if nothing was counted.
+fn properties(name: &str, programs: &Programs) -> impl Iterator<Item = Property> {
+    let counts = [("native", programs.native), ("emulated", programs.emulated)];
+    let is_counted = programs.total() > 0;
+    counts
+        .into_iter()
+        .filter(move |_| is_counted)
+        .map(move |(kind, count)| Property::new(format!("{name}.{kind}"), count.to_string()))
 }
 
 /// What has become of a node that was not done.
@@ -81,7 +106,7 @@ fn skipped(why: String) -> TestCaseStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use drover_engine::{Blocked, Failed, Remark};
+    use drover_engine::{Blocked, Failed};
     use drover_state::{Failure, Phase};
 
     #[test]
@@ -104,7 +129,14 @@ mod tests {
                 },
             }],
             blocked: vec![Blocked { node: blocked.clone(), by: bad.clone() }],
-            remarks: vec![Remark { node: done.clone(), text: "assisted".to_owned() }],
+            remarks: vec![Remark { node: done.clone(), text: "by hand".to_owned() }],
+            warnings: vec![Remark { node: done.clone(), text: "slowly".to_owned() }],
+            programs: Programs { native: 7, emulated: 5, ..Programs::default() },
+            programs_by_node: [(done, 3), (bad, 2)]
+                .map(|(node, emulated)| {
+                    (node.clone(), Programs { native: 3, emulated, ..Programs::default() })
+                })
+                .into(),
             ..Run::default()
         };
         let took = [host, done, bad].map(|node| (node, Duration::from_millis(1500))).into();
@@ -113,7 +145,12 @@ mod tests {
             "<testsuites name=\"p\" tests=\"6\" skipped=\"2\" failures=\"1\" errors=\"1\"",
             "<testsuite name=\"arm\" tests=\"5\" skipped=\"2\" errors=\"1\" failures=\"1\"",
             "<testcase name=\"done\" classname=\"p.arm\" time=\"1.500\"",
-            "<system-out>assisted</system-out>",
+            "<system-out>by hand\n3 of 6 programs ran natively</system-out>",
+            "<system-err>slowly</system-err>",
+            "<property name=\"programs.native\" value=\"3\"/>",
+            "<property name=\"programs.emulated\" value=\"2\"/>",
+            "<property name=\"programs.native\" value=\"6\"/>",
+            "<property name=\"run.programs.emulated\" value=\"5\"/>",
             "<failure message=\"no &lt;room&gt;\"",
             "not tried, because arm/bad failed",
             "killed in the middle",

@@ -64,6 +64,8 @@ pub(crate) fn line(event: &EventKind) -> Option<String> {
             format!("{:<11} {node} has written nothing for {silence}", "silent")
         }
         EventKind::Remark { node, text } => format!("{:<11} {node}: {text}", "remark"),
+        EventKind::Warning { node, text } => format!("{:<11} {node}: {text}", "warning"),
+        EventKind::Programs { node, programs } => format!("{:<11} {node}: {programs}", "remark"),
         EventKind::Finished { node, outcome: Outcome::Blocked { by }, .. } => {
             format!("{:<11} {node}: {by} failed", "blocked")
         }

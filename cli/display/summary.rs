@@ -41,6 +41,13 @@ pub(crate) fn summary(report: &Report, took: Duration, again: Option<&str>, fail
     if report.retries > 0 {
         let _ = write!(text, ", {} tried again", times(report.retries));
     }
+    if !report.warnings.is_empty() {
+        let many = if report.warnings.len() == 1 { "" } else { "s" };
+        let _ = write!(text, ", {} warning{many}", report.warnings.len());
+    }
+    if report.programs.total() > 0 {
+        let _ = write!(text, "\nin emulated systems, {}", report.programs);
+    }
     if let Some(again) = again.filter(|_| !report.is_done()) {
         let _ = write!(text, "\ngo on with: {again}");
     }

@@ -8,6 +8,7 @@ use crate::lines::{Line, Lines, Tail};
 use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
 use crate::{Cmd, CommandError, Environment, HostFile, Interrupt, Interrupted, Mark, Output, removal};
 use anyhow::{Context, Result, bail};
+use drover_state::Programs;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -25,6 +26,12 @@ pub trait Attempt: Send + Sync {
 
     /// Something about how it is done that is worth keeping. It was shown as a line already.
     fn remark(&self, _text: &str) {}
+
+    /// Something about how it is done that somebody should look at. It was shown as a line already.
+    fn warning(&self, _text: &str) {}
+
+    /// How programs of an emulated system were started, so far as that was counted.
+    fn programs(&self, _programs: &Programs) {}
 
     /// Something that a precondition could not find out.
     fn doubt(&self, text: &str) {
@@ -206,6 +213,20 @@ impl Cx {
     pub fn remark(&self, text: &str) {
         self.note(text);
         self.scope.attempt.remark(text);
+    }
+
+    /// Something about how it is done that somebody should look at: for the log, and for the report of the run. In `apply`
+    /// only.
+    pub fn warn(&self, text: &str) {
+        self.note(&format!("warning: {text}"));
+        self.scope.attempt.warning(text);
+    }
+
+    /// How programs of an emulated system were started: for the log in words, and for the report of the run, which sums them
+    /// up. In `apply` only.
+    pub fn programs(&self, programs: &Programs) {
+        self.note(&programs.to_string());
+        self.scope.attempt.programs(programs);
     }
 
     /// Something that could not be found out and may yet turn out to be missing: for preconditions, which then end well.

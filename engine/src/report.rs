@@ -2,10 +2,10 @@
 //!
 //! It does no I/O. Whether the events come from a run that is on or from a file, the report is the same.
 
-use drover_state::{Event, EventKind, Failure, NodeId, Outcome, RunId, since};
+use drover_state::{Event, EventKind, Failure, NodeId, Outcome, Programs, RunId, since};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of a run, so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,8 +45,14 @@ pub struct Report {
     pub failed: Vec<Failed>,
     /// What was not tried, and because of what.
     pub blocked: Vec<Blocked>,
-    /// What steps said about how they were done.
+    /// What steps said about how they were done,
     pub remarks: Vec<Remark>,
+    /// and what of that somebody should look at.
+    pub warnings: Vec<Remark>,
+    /// How programs of emulated systems were started, by all that counted,
+    pub programs: Programs,
+    /// and by node.
+    pub programs_by_node: BTreeMap<NodeId, Programs>,
     /// What was stopped before its end; the next run continues it.
     pub interrupted: Vec<NodeId>,
     /// What was started and has not ended: it runs, or the run was killed.
@@ -110,6 +116,13 @@ impl Report {
             EventKind::Silent { .. } => {}
             EventKind::Remark { node, text } => {
                 self.remarks.push(Remark { node: node.clone(), text: text.clone() });
+            }
+            EventKind::Warning { node, text } => {
+                self.warnings.push(Remark { node: node.clone(), text: text.clone() });
+            }
+            EventKind::Programs { node, programs } => {
+                self.programs.add(programs);
+                self.programs_by_node.entry(node.clone()).or_default().add(programs);
             }
             EventKind::Finished { node, outcome, .. } => self.finish(node, outcome),
             EventKind::RunFinished { code } => self.code = Some(*code),
@@ -178,6 +191,10 @@ mod tests {
         EventKind::Finished { node: node.into(), outcome, millis: 5 }
     }
 
+    fn programs(native: u64, emulated: u64) -> Programs {
+        Programs { native, emulated, ..Programs::default() }
+    }
+
     fn run() -> Vec<Event> {
         let failure = Box::new(failure(Phase::Apply, &anyhow::anyhow!("no")));
         events(vec![
@@ -191,6 +208,10 @@ mod tests {
             started("b"),
             started("d"),
             EventKind::Remark { node: "d".into(), text: "by hand".into() },
+            EventKind::Warning { node: "d".into(), text: "slowly".into() },
+            EventKind::Programs { node: "d".into(), programs: programs(9, 1) },
+            EventKind::Programs { node: "d".into(), programs: programs(1, 1) },
+            EventKind::Programs { node: "b".into(), programs: programs(0, 5) },
             finished("b", Outcome::Failed { failure }),
             finished("c", Outcome::Blocked { by: "b".into() }),
             finished("d", Outcome::Drifted),
@@ -204,6 +225,9 @@ mod tests {
         assert_eq!(report.failed[0].node, "b".into());
         assert_eq!(report.blocked, [Blocked { node: "c".into(), by: "b".into() }]);
         assert_eq!(report.remarks, [Remark { node: "d".into(), text: "by hand".into() }]);
+        assert_eq!(report.warnings, [Remark { node: "d".into(), text: "slowly".into() }]);
+        assert_eq!((report.programs.native, report.programs.emulated), (10, 7));
+        assert_eq!(report.programs_by_node[&NodeId::from("d")].percent(), Some(83));
         assert!(report.open.is_empty() && report.code.is_none());
     }
 

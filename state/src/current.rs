@@ -163,7 +163,9 @@ fn cannot_wait(kind: &EventKind) -> bool {
         | EventKind::RunFinished { .. }
         | EventKind::Retrying { .. }
         | EventKind::Silent { .. }
-        | EventKind::Remark { .. } => false,
+        | EventKind::Remark { .. }
+        | EventKind::Warning { .. }
+        | EventKind::Programs { .. } => false,
         EventKind::Finished { outcome, .. } => {
             !matches!(outcome, Outcome::Unchanged | Outcome::Adopted | Outcome::Blocked { .. })
         }

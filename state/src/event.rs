@@ -2,7 +2,7 @@
 //!
 //! Events know nothing of one another: what may follow what is in `status`.
 
-use crate::{Failure, NodeId};
+use crate::{Failure, NodeId, Programs};
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,21 @@ pub enum EventKind {
         /// What.
         text: String,
     },
+    /// A step says something about how it is done that somebody should look at.
+    Warning {
+        /// Which.
+        node: NodeId,
+        /// What.
+        text: String,
+    },
+    /// A part of a step has run programs of an emulated system, in a way in which they are counted.
+    Programs {
+        /// Which.
+        node: NodeId,
+        /// How many, and how.
+        #[serde(flatten)]
+        programs: Programs,
+    },
     /// A step ended.
     Finished {
         /// Which.
@@ -139,6 +154,8 @@ impl EventKind {
             | Self::Retrying { node, .. }
             | Self::Silent { node, .. }
             | Self::Remark { node, .. }
+            | Self::Warning { node, .. }
+            | Self::Programs { node, .. }
             | Self::Finished { node, .. } => Some(node),
             Self::RunStarted { .. } | Self::RunFinished { .. } => None,
         }

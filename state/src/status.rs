@@ -33,7 +33,11 @@ impl Status {
             (_, EventKind::Started { .. }) => Self::Started,
             (
                 Self::Started,
-                EventKind::Retrying { .. } | EventKind::Silent { .. } | EventKind::Remark { .. },
+                EventKind::Retrying { .. }
+                | EventKind::Silent { .. }
+                | EventKind::Remark { .. }
+                | EventKind::Warning { .. }
+                | EventKind::Programs { .. },
             ) => Self::Started,
             (status, EventKind::Finished { outcome, .. }) => status.ended(outcome)?,
             (status, EventKind::RunStarted { .. } | EventKind::RunFinished { .. }) => status,

@@ -6,7 +6,9 @@ use crate::farm::{PAIR, drover, events, left_nothing, outcomes, start};
 use crate::kill::{Moment, kill_at_each};
 use crate::same::{ANYWAY, base, is_same};
 use crate::site::Site;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use drover_assist::counts::Counts;
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use throwaway::{Fault, Host, HostOptions};
 
@@ -75,14 +77,36 @@ fn same(site: &Site) -> Result<()> {
     run(&plain, &[TWO.plan, "--no-assist"])?;
     for (arch, _) in ARCHITECTURES {
         for node in ASSISTED.map(|node| node.replace("{}", arch)) {
-            let said = (remark(&plain, &node)?, remark(&assisted, &node)?);
-            println!("    {node}: {}", said.1);
-            ensure!(said.0 == "under plain qemu: assist is off", "`{node}` says `{}`", said.0);
-            ensure!(said.1.starts_with("assisted by "), "`{node}` says `{}`", said.1);
+            let said = remark(&plain, &node)?;
+            ensure!(said == "under plain qemu: assist is off", "`{node}` says `{said}`");
+            println!("    {node}: {}", mostly_native(&assisted, &node)?);
         }
         is_same((&plain, &base("bookworm", arch)), (&assisted, &base("bookworm", arch)), ANYWAY)?;
         is_same((&plain, &container(arch)), (&assisted, &container(arch)), ANYWAY)?;
     }
+    is_summed_up(&assisted)
+}
+
+/// The report of the run sums up what its steps have counted.
+fn is_summed_up(host: &Host) -> Result<()> {
+    let mut sum = (0, 0);
+    for (_, native, emulated) in counted(host)? {
+        sum = (sum.0 + native, sum.1 + emulated);
+    }
+    let report = drover(host, &["report", "--json"])?.ok()?.stdout;
+    let report: Value = serde_json::from_str(&report)?;
+    let told = (report["programs"]["native"].as_u64(), report["programs"]["emulated"].as_u64());
+    ensure!(told == (Some(sum.0), Some(sum.1)), "the report sums {sum:?} up as {told:?}");
+    let junit = drover(host, &["report", "--junit"])?.ok()?.stdout;
+    for part in [
+        format!("name=\"run.programs.native\" value=\"{}\"", sum.0),
+        format!("name=\"run.programs.emulated\" value=\"{}\"", sum.1),
+    ] {
+        ensure!(junit.contains(&part), "no {part} in {junit}");
+    }
+    let text = drover(host, &["report"])?.ok()?.stdout;
+    println!("    {}", text.lines().find(|line| line.contains("ran natively")).unwrap_or_default());
+    ensure!(text.contains(" programs ran natively; emulated: "), "the report says nothing of it: {text}");
     Ok(())
 }
 
@@ -117,11 +141,45 @@ fn run(host: &Host, arguments: &[&str]) -> Result<()> {
 
 /// All that a node said about how it was done.
 pub(crate) fn remark(host: &Host, node: &str) -> Result<String> {
-    let events = events(host)?;
-    let said = events.iter().filter(|event| event["event"] == "remark" && event["node"] == node);
-    let said: Vec<_> = said.filter_map(|event| event["text"].as_str()).collect();
+    let said = told(host, "remark", node)?;
     ensure!(!said.is_empty(), "`{node}` said nothing");
     Ok(said.join("; "))
+}
+
+/// What steps of the last run have counted: node, natives, emulated ones.
+fn counted(host: &Host) -> Result<Vec<(String, u64, u64)>> {
+    let events = events(host)?;
+    let counted = events.iter().filter(|event| event["event"] == "programs");
+    let numbers = counted.map(|event| {
+        let count = |kind: &str| event[kind].as_u64().with_context(|| format!("no {kind} in {event}"));
+        let node = event["node"].as_str().context("an event without a node")?;
+        Ok((node.to_owned(), count("native")?, count("emulated")?))
+    });
+    numbers.collect()
+}
+
+/// Proves that at least four of five programs of a node were native in the last run, and that it did not have to be done again
+/// without. Returns how many were.
+pub(crate) fn mostly_native(host: &Host, node: &str) -> Result<String> {
+    let all = counted(host)?;
+    let (native, emulated) = all
+        .iter()
+        .filter(|(name, ..)| name == node)
+        .fold((0, 0), |sum, (_, native, emulated)| (sum.0 + native, sum.1 + emulated));
+    let warned = told(host, "warning", node)?;
+    ensure!(
+        native >= 20 && native * 100 >= 80 * (native + emulated),
+        "`{node}` has run {native} programs natively, {emulated} emulated; warnings: {warned:?}"
+    );
+    ensure!(warned.is_empty(), "`{node}` warns: {warned:?}");
+    Ok(format!("{native} of {} programs natively", native + emulated))
+}
+
+/// What a node said in the last run, as remarks or as warnings.
+fn told(host: &Host, kind: &str, node: &str) -> Result<Vec<String>> {
+    let events = events(host)?;
+    let said = events.iter().filter(|event| event["event"] == kind && event["node"] == node);
+    Ok(said.filter_map(|event| event["text"].as_str()).map(str::to_owned).collect())
 }
 
 /// All base systems with assist, and without; each release has natives of its own.
@@ -130,10 +188,9 @@ fn identity(site: &Site) -> Result<()> {
     run(&assisted, &[EVERY.plan])?;
     let mut wrong = Vec::new();
     for (release, arch) in identical() {
-        let said = remark(&assisted, &format!("bootstrap/debian-{release}-{arch}/configure"))?;
-        println!("    {release} {arch}: {said}");
-        if !said.starts_with("assisted by ") || said.contains("again under plain qemu") {
-            wrong.push(format!("{release} {arch} was not assisted: {said}"));
+        match mostly_native(&assisted, &format!("bootstrap/debian-{release}-{arch}/configure")) {
+            Ok(count) => println!("    {release} {arch}: {count}"),
+            Err(error) => wrong.push(format!("{release} {arch} was not assisted: {error:#}")),
         }
     }
     run(&plain, &[EVERY.plan, "--no-assist"])?;
@@ -161,39 +218,63 @@ fn alone(site: &Site) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(300);
     let said = loop {
         ensure!(Instant::now() < deadline && ran.is_running()?, "it ended before: {:?}", outcomes(&host)?);
-        match remark(&host, CONFIGURE) {
-            Ok(said) => break said,
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        match told(&host, "warning", CONFIGURE)?.pop() {
+            Some(said) => break said,
+            None => std::thread::sleep(Duration::from_millis(200)),
         }
     };
     println!("    {CONFIGURE}: {said}");
-    ensure!(said == "under plain qemu: there are no natives of debian-bullseye-amd64", "it says {said}");
+    ensure!(
+        said == "no program ran natively, all under plain qemu: there are no natives of debian-bullseye-amd64",
+        "it says {said}"
+    );
     // What is emulated takes minutes, and is tried elsewhere.
     host.shell("kill -INT $(pgrep -xo drover); sleep 1; kill -INT $(pgrep -xo drover)")?;
     ran.wait()?.exits(130)?;
     left_nothing(&host)
 }
 
-/// Natives that do not work cost time, and nothing else.
+/// Natives that are not wanted, or do not work, cost time, and nothing else; and it is said why.
 fn last_word(site: &Site) -> Result<()> {
     const STEP: &str = "jenkins-debian12-arm64/guest-packages";
     const ROOTFS: &str = "/srv/libvirt/rootfs/jenkins-debian12-arm64/rootfs";
     let host = site.built("last-word")?;
+    let install = |package: &str| {
+        let nodes = ["--only", "host/*", "--only", "jenkins-debian12-arm64/*-packages"];
+        let packages = format!("each.GuestPackages=[\"{package}\"]");
+        drover(&host, &[&["run", PAIR], &nodes[..], &["--set", &packages]].concat())?.ok()
+    };
+    // It names nothing, but all programs of the guest are to look into it.
+    host.write(&format!("{ROOTFS}/etc/ld.so.preload"), "")?;
+    install("m4")?;
+    host.shell(&format!("rm {ROOTFS}/etc/ld.so.preload"))?;
+    let (native, said) = (native(&host, STEP)?, told(&host, "warning", STEP)?);
+    println!("    {STEP}: {said:?}");
+    ensure!(native == 0 && said.len() == 1, "{native} natives; it warns: {said:?}");
+    ensure!(said[0].contains("only 0 % of the programs ran natively"), "it warns: {said:?}");
+    ensure!(said[0].contains("there is an /etc/ld.so.preload ("), "it warns: {said:?}");
+    let summed = drover(&host, &["report"])?.ok()?.stdout;
+    ensure!(summed.contains("warning: only 0 % of"), "the report does not say so: {summed}");
     // One that cannot be started at all is passed over; so this one can.
     host.write(
         "/var/lib/drover/cache/assist/debian-bookworm-amd64/programs/usr/bin/dpkg-deb",
         "#!/bin/sh\nexit 3\n",
     )?;
-    let nodes = ["--only", "host/*", "--only", "jenkins-debian12-arm64/*-packages"];
-    let make = ["--set", "each.GuestPackages=[\"make\"]"];
-    drover(&host, &[&["run", PAIR], &nodes[..], &make].concat())?.ok()?;
-    let said = remark(&host, STEP)?;
+    install("make")?;
+    let said = told(&host, "warning", STEP)?.join("; ");
     println!("    {STEP}: {}", said.lines().next().unwrap_or_default());
-    ensure!(said.starts_with("assisted by "), "it says {said}");
-    ensure!(said.contains("failed with native programs, so again under plain qemu: "), "it says {said}");
+    ensure!(native(&host, STEP)? > 0, "nothing was native; it warns: {said}");
+    ensure!(said.contains("failed with native programs, so again under plain qemu: "), "it warns: {said}");
     ensure!(host.shell(&format!("chroot {ROOTFS} make --version"))?.contains("aarch64"), "make does not run");
     ensure!(host.shell(&format!("chroot {ROOTFS} dpkg --audit"))?.is_empty(), "packages are half done");
     left_nothing(&host)
+}
+
+/// How many programs of a node were native in the last run.
+fn native(host: &Host, node: &str) -> Result<u64> {
+    let all = counted(host)?;
+    let mut of_node = all.iter().filter(|(name, ..)| name == node);
+    of_node.next().map(|(_, native, _)| *native).with_context(|| format!("`{node}` has counted nothing"))
 }
 
 /// Where a system that has nothing to do with drover is.
@@ -226,8 +307,10 @@ fn others(site: &Site) -> Result<()> {
     };
     goes_on(&host, "before")?;
     kill_at_each(&host, &seal, &[Moment::Configured(ARM64, 110)])?;
-    let said = remark(&host, "bootstrap/debian-bookworm-arm64/configure")?;
-    ensure!(said.starts_with("assisted by "), "it was not assisted: {said}");
+    // Killed, it could not tell; but it has counted.
+    let counts = std::fs::read(host.path("/var/lib/drover/cache/assist/counts/debian-bookworm-arm64"))?;
+    let native: u64 = Counts::read(&counts).programs.values().map(|starts| starts.native).sum();
+    ensure!(native > 1000, "it was not assisted: {native} native programs");
     goes_on(&host, "after the kill")?;
     ensure!(host.shell(REGISTERED)? == registered, "the host's registrations have changed");
     drover(&host, &[&seal[..], &["--no-assist"]].concat())?.ok()?;

@@ -2,6 +2,7 @@
 //! and assisted, with the same output and the same exit status.
 
 use anyhow::{Context, Result, ensure};
+use drover_assist::counts::{Counts, Starts};
 use throwaway::Host;
 
 /// Each a script for the guest's own bash, which is always emulated, in an empty directory.
@@ -163,6 +164,9 @@ const CASES: &[(&str, &str)] = &[
 /// What is known to differ, under which emulator, and why that is taken: see the reason of perl in the list.
 const KNOWN: (&str, &str) = ("perl's order of bytes", "s390x");
 
+/// Where `guest.sh` has starts counted.
+const COUNTS: &str = "/var/lib/drover/cache/assist/counts/by-hand";
+
 /// Runs a program in the guest, with assist or without.
 const GUEST: &str = include_str!("guest.sh");
 
@@ -186,6 +190,30 @@ pub(crate) fn prove(host: &Host, root: &str, qemu: &str) -> Result<()> {
         wrong.join("\n")
     );
     println!("    {root}: {} cases", CASES.len());
+    is_counted(host, root, qemu)
+}
+
+/// What a script of known programs starts is what is counted.
+fn is_counted(host: &Host, root: &str, qemu: &str) -> Result<()> {
+    const SCRIPT: &str =
+        "for i in {1..50}; do expr $i + 1 >/dev/null; done; for i in {1..7}; do uname >/dev/null; done
+        for i in {1..3}; do LD_LIBRARY_PATH=/nowhere expr 1 + 1 >/dev/null; done
+        touch /etc/ld.so.preload; expr 1 + 1 >/dev/null; LD_LIBRARY_PATH=/nowhere rm /etc/ld.so.preload";
+    host.shell(&format!("rm -f {COUNTS}"))?;
+    run(host, "assisted", root, qemu, SCRIPT)?;
+    let counts = Counts::read(&std::fs::read(host.path(COUNTS))?);
+    let none = Starts::default();
+    for (name, starts) in [
+        ("expr", Starts { native: 50, environment: 3, preload: 1, ..none }),
+        ("uname", Starts { unlisted: 7, ..none }),
+        ("touch", Starts { native: 1, ..none }),
+        // Before, within and after the script.
+        ("rm", Starts { native: 2, environment: 1, ..none }),
+    ] {
+        let counted = counts.programs.get(name).copied().unwrap_or_default();
+        ensure!(counted == starts, "{root}: {name} was counted as {counted:?}, and was {starts:?}");
+    }
+    ensure!(counts.variables.get("LD_LIBRARY_PATH") == Some(&4), "{:?}", counts.variables);
     Ok(())
 }
 

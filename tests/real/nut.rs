@@ -4,7 +4,7 @@
 //! Not for every day: that is two thousand packages. From mirrors of their own, made like the others'.
 
 use crate::Test;
-use crate::assist::remark;
+use crate::assist::mostly_native;
 use crate::farm::{answers, drover, left_nothing, outcomes};
 use crate::site::Site;
 use anyhow::{Result, ensure};
@@ -52,7 +52,7 @@ fn installed(site: &Site) -> Result<()> {
     let begun = Instant::now();
     drover(&host, &["run", NAME])?.ok()?;
     println!("    both at once, downloads and all: {:.0} s", begun.elapsed().as_secs_f64());
-    println!("    arm64: {}", remark(&host, "nut-arm64/guest-packages")?);
+    println!("    arm64: {}", mostly_native(&host, "nut-arm64/guest-packages")?);
     for name in ["nut-amd64", "nut-arm64"] {
         println!("    {name}: {} packages", works(&host, name, &sets)?);
     }
@@ -71,7 +71,7 @@ fn whole(site: &Site) -> Result<()> {
     println!(
         "    {:.0} s; guest-packages: {}",
         run.elapsed.as_secs_f64(),
-        remark(&host, &format!("{ARMHF}/guest-packages"))?
+        mostly_native(&host, &format!("{ARMHF}/guest-packages"))?
     );
     let outcomes = outcomes(&host)?;
     let failed: Vec<_> =

@@ -203,11 +203,9 @@ impl<'a> Coordinator<'a> {
                     let delay_ms = millis(delay);
                     self.news.push(EventKind::Retrying { node: self.id(node), class, message, delay_ms });
                 }
-                // Only what is being done can be remarked upon.
-                Message::Remark { node, text } if self.silences.is_on(node) => {
-                    self.news.push(EventKind::Remark { node: self.id(node), text });
-                }
-                Message::Remark { .. } => {}
+                // Only what is being done can be told about.
+                Message::Told { node, event } if self.silences.is_on(node) => self.news.push(event),
+                Message::Told { .. } => {}
                 Message::Applied { node, answer, took } => self.applied(node, answer, took),
             }
             self.reach();

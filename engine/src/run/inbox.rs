@@ -4,7 +4,7 @@
 
 use crate::Attempt;
 use crate::run::worker::Message;
-use drover_state::{NodeId, RunId, StateDir};
+use drover_state::{EventKind, NodeId, Programs, RunId, StateDir};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -102,6 +102,12 @@ pub(crate) struct Voice<M> {
     pub(crate) state: Arc<StateDir>,
 }
 
+impl Voice<Message> {
+    fn told(&self, event: EventKind) {
+        self.inbox.post(Message::Told { node: self.node, event }, false);
+    }
+}
+
 impl Attempt for Voice<Message> {
     fn line(&self, line: &str) {
         self.inbox.said(self.node, |said| said.line = Some(line.to_owned()));
@@ -112,7 +118,15 @@ impl Attempt for Voice<Message> {
     }
 
     fn remark(&self, text: &str) {
-        self.inbox.post(Message::Remark { node: self.node, text: text.to_owned() }, false);
+        self.told(EventKind::Remark { node: self.id.clone(), text: text.to_owned() });
+    }
+
+    fn warning(&self, text: &str) {
+        self.told(EventKind::Warning { node: self.id.clone(), text: text.to_owned() });
+    }
+
+    fn programs(&self, programs: &Programs) {
+        self.told(EventKind::Programs { node: self.id.clone(), programs: programs.clone() });
     }
 
     fn log(&self) -> Option<PathBuf> {

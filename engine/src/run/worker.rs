@@ -7,7 +7,7 @@ use crate::run::front::Front;
 use crate::run::inbox::{Inbox, Voice};
 use crate::run::turns::{Turn, Turns};
 use crate::{Check, Cx, Mark, Node, Scope, Work, run_step};
-use drover_state::{Failure, NodeRecord, RunId, StateDir};
+use drover_state::{EventKind, Failure, NodeRecord, RunId, StateDir};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) enum Message {
     /// An attempt failed and is made again after the delay.
     Retrying { node: usize, class: String, message: String, delay: Duration },
     /// A node that is being applied says something worth keeping.
-    Remark { node: usize, text: String },
+    Told { node: usize, event: EventKind },
     /// A node was applied.
     Applied { node: usize, answer: Result<(), Stop>, took: Duration },
 }

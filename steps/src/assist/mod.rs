@@ -2,11 +2,12 @@
 //! leaves the same behind.
 //!
 //! `twin` is the step that makes natives of the base system for the host's own processor, `natives` how; `offer` is what one
-//! guest is offered of them. What the programs do in a guest is in the crate `drover-assist`.
+//! guest is offered of them; `tally` is what came of it. What the programs do in a guest is in the crate `drover-assist`.
 
 mod natives;
 mod offer;
+mod tally;
 mod twin;
 
-pub(crate) use offer::{Client, Offer, offer};
+pub(crate) use offer::{Client, Help, Offer, offer};
 pub(crate) use twin::{Twin, resource};

@@ -64,8 +64,9 @@ pub(super) fn make(cx: &Cx, twin: &Base) -> Result<()> {
         make_directory(directory)?;
     }
     maker.make()?;
-    // The emulator is bound over it.
+    // The emulator is bound over the one, and what is counted over the other.
     write(&maker.to.join("qemu"), b"", 0o644)?;
+    write(&maker.to.join("counts"), b"", 0o644)?;
     for (name, program) in [("enter", ENTER), ("switch", SWITCH)] {
         write(&partial.join(name), program, 0o755)?;
     }

@@ -4,13 +4,14 @@
 //! out each time anew, and nothing of it is in the guest.
 
 use super::natives::{self, PERL_CONFIG, make_directory};
+use super::tally::Tally;
 use crate::architecture::Architecture;
 use crate::base::Base;
 use crate::host::{Registration, registration};
 use anyhow::{Context, Result};
 use drover_assist::list::{Entry, LIST};
 use drover_assist::native::{LIBRARIES, rename};
-use drover_assist::place::{EMULATOR, NATIVES, PLACE, UNLESS};
+use drover_assist::place::{COUNTS, EMULATOR, NATIVES, PLACE, UNLESS};
 use drover_assist::{ENTER, SWITCH};
 use drover_engine::{Cmd, Cx, Foreign, Jail};
 use std::fs;
@@ -23,10 +24,23 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Offer {
     /// The system is not emulated: there is nothing to help with.
     Native,
-    /// Its programs run under the emulator alone, and why.
+    /// Its programs run under the emulator alone: nobody wants it otherwise.
+    Off,
+    /// Its programs run under the emulator alone, and why that cannot be helped.
     Plain(String),
-    /// Its programs run in this jail, with so many natives.
-    Assisted(Box<Jail>, usize),
+    /// Its programs run with natives in place of some.
+    Assisted(Box<Help>),
+}
+
+/// What helps.
+#[derive(Debug)]
+pub(crate) struct Help {
+    /// Where the programs run then.
+    pub(crate) jail: Jail,
+    /// So many natives are offered.
+    pub(crate) count: usize,
+    /// What is counted there.
+    pub(crate) tally: Tally,
 }
 
 /// Whom an offer is made to.
@@ -49,7 +63,7 @@ pub(crate) fn offer(cx: &Cx, client: &Client<'_>, jail: &Jail) -> Result<Offer> 
     }
     let plain = |why: &str| Ok(Offer::Plain(why.to_owned()));
     if !base.farm.assist {
-        return plain("assist is off");
+        return Ok(Offer::Off);
     }
     let Some(twin) = base.twin() else {
         return Ok(Offer::Plain(format!(
@@ -67,17 +81,23 @@ pub(crate) fn offer(cx: &Cx, client: &Client<'_>, jail: &Jail) -> Result<Offer> 
         return plain("the kernel has no emulator for its programs");
     };
     let place = cx.cache("assist").join("offers").join(client.name);
+    let tally = Tally::begin(cx.cache("assist").join("counts").join(client.name))?;
     let maker = Maker { natives: natives::directory(cx, &twin), place, arch: base.arch };
     let count = maker.make(cx, |entry| {
         let its = packages.get(entry.package).map(|its| upstream(its));
         let is_fit = !entry.ordered || client.is_base || !base.arch.is_big_endian();
         is_fit && its.is_some() && (client.version)(entry.package).as_deref().map(upstream) == its
     })?;
-    let jail = maker.jail(jail, &registration);
-    Ok(match refusal(cx, &jail)? {
-        Some(why) => Offer::Plain(why),
-        None => Offer::Assisted(Box::new(jail), count),
-    })
+    let jail = maker.jail(jail, &registration).bind(tally.file(), counts_place());
+    if let Some(why) = refusal(cx, &jail)? {
+        tally.end()?;
+        return Ok(Offer::Plain(why));
+    }
+    Ok(Offer::Assisted(Box::new(Help { jail, count, tally: tally.again()? })))
+}
+
+fn counts_place() -> String {
+    COUNTS.to_string_lossy().into_owned()
 }
 
 /// A version without the number of Debian's revision: what differs in that alone, security fixes as a rule, does the same.

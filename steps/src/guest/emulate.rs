@@ -3,7 +3,7 @@
 //! Under an emulator or not, the call is the same: the kernel finds the interpreter by binfmt_misc. Whoever wants such
 //! programs to run faster does it here. It does not know what they do.
 
-use crate::assist::{Client, Offer, offer};
+use crate::assist::{Client, Help, Offer, offer};
 use anyhow::{Context, Result};
 use drover_engine::{Cmd, Cx, Interrupted, Jail};
 use std::fs;
@@ -25,9 +25,10 @@ impl Guest {
         Self { jail: Jail::chroot(root) }
     }
 
-    /// Does a part of a step with natives in place of programs that do the same on every processor, where that can be: the
-    /// run's report tells which way it is. Should that fail, the emulator alone has the last word: under assist, scripts can
-    /// make no devices, and run no programs in a root of their own.
+    /// Does a part of a step with natives in place of programs that do the same on every processor, where that can be. The
+    /// run's report tells how many programs were native in the end, and why, if they were few. Should the part fail, the
+    /// emulator alone has the last word: under assist, scripts can make no devices, and run no programs in a root of their
+    /// own.
     ///
     /// # Errors
     /// Those of the part; or when it cannot be found out which way it can be done.
@@ -37,20 +38,24 @@ impl Guest {
         client: &Client<'_>,
         part: impl Fn(&Self) -> Result<()>,
     ) -> Result<()> {
-        let jail = match offer(cx, client, &self.jail)? {
+        let Help { jail, count, tally } = match offer(cx, client, &self.jail)? {
             Offer::Native => return part(self),
-            Offer::Plain(why) => {
-                cx.remark(&format!("under plain qemu: {why}"));
+            Offer::Off => {
+                cx.remark("under plain qemu: assist is off");
                 return part(self);
             }
-            Offer::Assisted(jail, count) => {
-                cx.remark(&format!("assisted by {count} native programs"));
-                *jail
+            Offer::Plain(why) => {
+                cx.warn(&format!("no program ran natively, all under plain qemu: {why}"));
+                return part(self);
             }
+            Offer::Assisted(help) => *help,
         };
-        match part(&Self { jail }) {
+        cx.note(&format!("{count} programs can run natively"));
+        let ended = part(&Self { jail });
+        tally.tell(cx);
+        match ended {
             Err(error) if !error.is::<Interrupted>() => {
-                cx.remark(&format!("failed with native programs, so again under plain qemu: {error:#}"));
+                cx.warn(&format!("failed with native programs, so again under plain qemu: {error:#}"));
                 part(self)
             }
             ended => ended,
