@@ -248,9 +248,9 @@ fn last_word(site: &Site) -> Result<()> {
     host.write(&format!("{ROOTFS}/etc/ld.so.preload"), "")?;
     install("m4")?;
     host.shell(&format!("rm {ROOTFS}/etc/ld.so.preload"))?;
-    let (native, said) = (native(&host, STEP)?, told(&host, "warning", STEP)?);
+    let (count, said) = (native(&host, STEP)?, told(&host, "warning", STEP)?);
     println!("    {STEP}: {said:?}");
-    ensure!(native == 0 && said.len() == 1, "{native} natives; it warns: {said:?}");
+    ensure!(count == 0 && said.len() == 1, "{count} natives; it warns: {said:?}");
     ensure!(said[0].contains("only 0 % of the programs ran natively"), "it warns: {said:?}");
     ensure!(said[0].contains("there is an /etc/ld.so.preload ("), "it warns: {said:?}");
     let summed = drover(&host, &["report"])?.ok()?.stdout;
