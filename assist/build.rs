@@ -10,6 +10,8 @@ use std::process::Command;
 const OPTIONS: &[&str] = &[
     "--edition=2024",
     "-Copt-level=2",
+    "-Clto=fat",
+    "-Ccodegen-units=1",
     "-Cpanic=abort",
     "-Cstrip=symbols",
     "-Crelocation-model=static",
