@@ -11,6 +11,7 @@ pub mod layout;
 pub mod list;
 pub mod native;
 pub mod place;
+pub mod rename;
 
 /// The program that is registered as the interpreter. Empty where it does not exist for this processor.
 pub const SWITCH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/switch"));

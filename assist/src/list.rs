@@ -162,7 +162,7 @@ pub const LIST: &[Entry] = &[
             "dpkg",
             &["dpkg", "dpkg-divert", "dpkg-query", "dpkg-trigger"],
             "its database and its packages are text and archives; what it was made for is one name in it, which is replaced by \
-             the guest's where that fits (it does for arm64, armel, armhf and s390x)",
+             the guest's",
         )
     },
     entry("openssh-client", &["ssh-keygen"], "keys are the same text everywhere, and random"),

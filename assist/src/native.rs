@@ -18,7 +18,7 @@ pub const LOCALE: &str = "C.utf8";
 pub enum Unsuitable {
     /// It is no dynamic program or library of a 64-bit little-endian processor.
     NoElf,
-    /// It holds no name of its architecture that stands by itself.
+    /// It holds no name of its architecture that can be replaced.
     Unnamed,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Unsuitable {
         f.write_str(match self {
             Self::NoElf => "it is no dynamic program of this processor",
             Self::Unnamed => {
-                "it does not hold the name of its architecture once, and with room for the other"
+                "it does not hold the name of its architecture once, in a way in which it can be replaced"
             }
         })
     }
@@ -59,23 +59,6 @@ pub fn adapt(file: &mut [u8], triplet: &str) -> Result<(), Unsuitable> {
     overwrite(file, "/etc/ld.so.preload", "//proc//self/fd/-1");
     // perl's name for itself is then the one that it is called by.
     overwrite(file, "/proc/self/exe", "/proc/self/-1/");
-    Ok(())
-}
-
-/// Makes a native answer to another architecture's name, of the same length, which it holds once by itself; in messages it
-/// stands in parentheses.
-///
-/// # Errors
-/// When the new name has no room, or it is not clear what to replace.
-pub fn rename(file: &mut [u8], old: &str, new: &str) -> Result<(), Unsuitable> {
-    let whole = |left: char, right: char| format!("{left}{old}{right}");
-    let places = positions(file, whole('\0', '\0').as_bytes());
-    if old.len() != new.len() || places.len() != 1 {
-        return Err(Unsuitable::Unnamed);
-    }
-    for at in positions(file, whole('(', ')').as_bytes()).into_iter().chain(places) {
-        file[at + 1..at + 1 + new.len()].copy_from_slice(new.as_bytes());
-    }
     Ok(())
 }
 
@@ -131,19 +114,5 @@ mod tests {
         assert_eq!(file.len(), length);
         assert_eq!(adapt(&mut b"#!/bin/sh\n".to_vec(), "x86_64-linux-gnu"), Err(Unsuitable::NoElf));
         Ok(())
-    }
-
-    #[test]
-    fn a_program_is_renamed_only_where_that_is_clear() {
-        let renamed = |text: &str, new| {
-            let mut file = text.as_bytes().to_vec();
-            rename(&mut file, "amd64", new).map(|()| String::from_utf8_lossy(&file).into_owned())
-        };
-        assert_eq!(
-            renamed("\0amd64\x001 (amd64)\0kamd64\0", "s390x").as_deref(),
-            Ok("\0s390x\x001 (s390x)\0kamd64\0")
-        );
-        assert_eq!(renamed("\0amd64\0amd64\0", "s390x"), Err(Unsuitable::Unnamed));
-        assert_eq!(renamed("\0amd64\0", "ppc64el"), Err(Unsuitable::Unnamed));
     }
 }
