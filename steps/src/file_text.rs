@@ -1,5 +1,6 @@
 //! What a plan says of a file: its text, mode and owner. It does not know whose file it is.
 
+use crate::words;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Access, Check};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ impl FileText<'_> {
     pub(crate) fn ensure_sound(&self) -> Result<()> {
         let Self { path, .. } = self;
         ensure!(
-            path.starts_with('/') && !path.ends_with('/') && !path.split('/').any(|name| name == ".."),
+            words::path(path, "the file").is_ok() && !path.ends_with('/'),
             "`{path}` is no file's path from the root"
         );
         match (self.content, self.source) {
@@ -39,11 +40,10 @@ impl FileText<'_> {
         }
         self.mode()?;
         ensure!(
-            self.owner.split_once(':').is_some_and(|(user, group)| !user.is_empty() && !group.is_empty()),
-            "`{}` is no owner: write `root:root` or `399:399`",
-            self.owner
+            self.source.is_none_or(|it| !it.as_os_str().is_empty()),
+            "the `source` of `{path}` has no name"
         );
-        Ok(())
+        Ok(words::owner(self.owner)?)
     }
 
     /// The text that it gets. A relative `source` is looked up from `directory`.
@@ -157,7 +157,7 @@ mod tests {
             (FileText { source: Some(Path::new("x")), ..FILE }, "leave one"),
             (FileText { mode: "rw", ..FILE }, "octal"),
             (FileText { mode: "77777", ..FILE }, "octal"),
-            (FileText { owner: "root", ..FILE }, "root:root"),
+            (FileText { owner: "root", ..FILE }, "no owner"),
         ] {
             let error = bad.ensure_sound().expect_err("refused").to_string();
             assert!(error.contains(says), "{error}");

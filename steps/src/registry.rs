@@ -56,7 +56,36 @@ impl Kind {
     /// Its manual: the `//!` lines that its source file opens with, in Markdown.
     pub fn manual(&self) -> String {
         let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
-        lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+        let text = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
+        format!("{}\n\n{}", text.trim_end(), self.id())
+    }
+
+    /// How the id of such a step is made, for its manual.
+    fn id(&self) -> String {
+        let (slug, use_of) = (self.slug, "for `after`, `--only`, `--until` and `drover logs`");
+        let place = match self.parse {
+            Parse::Host(_) => "host",
+            Parse::Container(_) => "CONTAINER",
+            Parse::Bootstrap => {
+                let steps: Vec<_> =
+                    crate::bootstrap::chain().iter().map(|(slug, _)| format!("`{slug}`")).collect();
+                return format!(
+                    "**Its ids**, {use_of}: `bootstrap/DISTRIBUTION-RELEASE-ARCH/STEP`, such as \
+                     `bootstrap/debian-bookworm-arm64/configure`; the steps are {}. `after: [\"{}\"]` means the last one of each.",
+                    steps.join(", "),
+                    self.name
+                );
+            }
+        };
+        match self.name {
+            "HostFile" | "GuestFile" => {
+                format!(
+                    "**Its id**, {use_of}: `{place}/{slug}-PATH`, with `-` for each `/`: `{place}/{slug}-etc-motd`."
+                )
+            }
+            _ if self.is_many() => format!("**Its id**, {use_of}: `{place}/{slug}-NAME`, with its `name`."),
+            _ => format!("**Its id**, {use_of}: `{place}/{slug}`."),
+        }
     }
 
     /// Whether one place can have many of it, each with a name of its own: [`FarmStep::name`].

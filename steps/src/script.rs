@@ -1,5 +1,6 @@
 //! A command of the plan's own, with what says whether it is done already. It does not know where it runs.
 
+use crate::words;
 use anyhow::{Result, bail, ensure};
 use drover_engine::{Check, Cmd, Cx};
 
@@ -39,10 +40,7 @@ impl Script<'_> {
             "the command `{name}` says in {given} ways when it is done: leave one of `creates`, `unless` and `check`"
         );
         if let Some(path) = self.creates {
-            ensure!(
-                path.starts_with('/'),
-                "the command `{name}` creates `{path}`: write a path from the root"
-            );
+            words::path(path, "what it creates,")?;
         }
         Ok(())
     }
@@ -91,8 +89,8 @@ impl Script<'_> {
 pub(crate) fn ensure_name(name: &str) -> Result<()> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     ensure!(
-        !name.is_empty() && name.chars().all(legal),
-        "`{name}` cannot be part of a step's name: use letters, digits, `-`, `_` and `.`"
+        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(legal),
+        "`{name}` cannot be part of a step's name: use letters, digits, `-`, `_` and `.`, a letter or digit first"
     );
     Ok(())
 }

@@ -4,10 +4,10 @@
 
 use super::{Finding, Patient};
 use crate::guest::MARK as HALF_MADE;
+use crate::mounts::{self, Mounted};
 use anyhow::{Context, Result};
 use drover_engine::{Cx, Leftover, guardian};
 use drover_state::StateDir;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
@@ -39,7 +39,7 @@ fn processes(state: &StateDir) -> Result<Vec<Finding>> {
 
 /// Mounts below our directories that everybody sees: ours are private, and nothing of them should stay.
 fn mounts(patient: &Patient<'_>) -> Result<Vec<Finding>> {
-    let table = fs::read_to_string("/proc/self/mountinfo").context("what is mounted?")?;
+    let table = mounts::all()?;
     let state = patient.state.map(|state| state.path().to_owned());
     let places: Vec<PathBuf> = [Some(patient.farm.containers()), Some(patient.farm.lxc_cache.clone()), state]
         .into_iter()
@@ -53,8 +53,8 @@ fn mounts(patient: &Patient<'_>) -> Result<Vec<Finding>> {
 }
 
 /// Where something is mounted below, but not at, one of these places.
-fn stray_mounts(mountinfo: &str, places: &[PathBuf]) -> Vec<PathBuf> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+fn stray_mounts(table: &[Mounted], places: &[PathBuf]) -> Vec<PathBuf> {
+    let points = table.iter().map(|mount| mount.point.clone());
     points.filter(|point| places.iter().any(|place| point != place && point.starts_with(place))).collect()
 }
 
@@ -93,12 +93,17 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::stray_mounts;
+    use crate::mounts::parse;
     use std::path::PathBuf;
 
     #[test]
     fn the_storage_itself_may_be_a_mount_but_nothing_in_it() {
-        let info = "22 1 0:21 / /srv/libvirt rw - zfs pool rw\n23 22 0:5 / /srv/libvirt/rootfs/a/rootfs/proc rw - proc p rw\n";
-        let places = [PathBuf::from("/srv/libvirt"), PathBuf::from("/var/cache/lxc")];
-        assert_eq!(stray_mounts(info, &places), [PathBuf::from("/srv/libvirt/rootfs/a/rootfs/proc")]);
+        let info = b"22 1 0:21 / /srv/my\\040libvirt rw - zfs pool rw\n\
+                     23 22 0:5 / /srv/my\\040libvirt/rootfs/a/rootfs/proc rw - proc p rw\n";
+        let places = [PathBuf::from("/srv/my libvirt"), PathBuf::from("/var/cache/lxc")];
+        assert_eq!(
+            stray_mounts(&parse(info), &places),
+            [PathBuf::from("/srv/my libvirt/rootfs/a/rootfs/proc")]
+        );
     }
 }

@@ -7,6 +7,7 @@ use super::{Finding, Patient};
 use crate::domain;
 use crate::dpkg::Status;
 use crate::host::cgroups;
+use crate::mounts::{self, Mounted};
 use crate::tail::tail;
 use anyhow::{Context, Result};
 use drover_engine::{Cx, Rootfs};
@@ -40,10 +41,10 @@ pub(super) fn look(cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
         }
         found.extend(outdated(cx, name)?);
     }
-    let mounts = fs::read_to_string("/proc/self/mounts").context("what is mounted?")?;
+    let mounts = mounts::all()?;
     let places = [patient.farm.containers(), patient.farm.account.home.clone()];
     let on_zfs: Vec<&Path> =
-        places.iter().map(PathBuf::as_path).filter(|place| kind_at(&mounts, place) == Some("zfs")).collect();
+        places.iter().map(PathBuf::as_path).filter(|place| is_on_zfs(&mounts, place)).collect();
     found.extend(zfs(&on_zfs, txg_timeout()?));
     Ok(found)
 }
@@ -137,12 +138,8 @@ fn txg_timeout() -> Result<Option<u64>> {
     }
 }
 
-/// The kind of file system that a path is on, by a table of mounts.
-fn kind_at<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
-    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let above = fields.filter(|fields| fields.len() > 2 && path.starts_with(fields[1]));
-    // The later of two mounts at the same place lies above.
-    above.max_by_key(|fields| fields[1].len()).map(|fields| fields[2])
+fn is_on_zfs(mounts: &[Mounted], path: &Path) -> bool {
+    mounts::above(mounts, path).is_some_and(|mount| mount.kind == "zfs")
 }
 
 #[cfg(test)]
@@ -193,9 +190,12 @@ mod tests {
 
     #[test]
     fn a_mount_of_zfs_names_both_steps() {
-        let mounts = "pool/root / ext4 rw 0 0\npool/srv /srv zfs rw 0 0\n/dev/x /srv/other ext4 rw 0 0\n";
-        assert_eq!(kind_at(mounts, Path::new("/srv/libvirt/rootfs")), Some("zfs"));
-        assert_eq!(kind_at(mounts, Path::new("/srv/other/x")), Some("ext4"));
+        let mounts = mounts::parse(
+            b"1 0 0:1 / / rw - ext4 pool/root rw\n2 1 0:2 / /srv rw - zfs pool/srv rw\n\
+              3 2 0:3 / /srv/other rw - ext4 /dev/x rw\n",
+        );
+        assert!(is_on_zfs(&mounts, Path::new("/srv/libvirt/rootfs")));
+        assert!(!is_on_zfs(&mounts, Path::new("/srv/other/x")));
         let steps = |timeout| -> Vec<_> {
             let found = zfs(&[Path::new("/srv/libvirt/rootfs")], timeout);
             found

@@ -195,6 +195,11 @@ impl FarmStep<Container> for Build {
             !self.commands.is_empty(),
             "a build without `commands` builds nothing: leave them out for autotools' own"
         );
+        ensure!(!self.source.as_os_str().is_empty(), "a build needs a `source`");
+        ensure!(
+            self.commands.iter().all(|it| !it.trim().is_empty()),
+            "one of the `commands` of the build is empty"
+        );
         let wrong = self.environment.keys().find(|name| !is_name(name));
         ensure!(wrong.is_none(), "`{}` cannot be the name of a variable", wrong.map_or("", |name| name));
         Ok(())

@@ -45,6 +45,7 @@ use crate::inputs;
 use crate::release::Distribution;
 use crate::resource;
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,14 @@ impl FarmStep<Container> for GuestPackages {
 
     fn facts(&self, at: &Container) -> Inputs {
         inputs::rootfs(at).and(inputs::release(&at.base)).and(inputs::arch(&at.base))
+    }
+
+    fn shape(&self, at: &mut Container) -> Result<()> {
+        for name in self.0.iter().map(|name| plain(name)) {
+            words::no_misspelt_set(name, package_sets::names())?;
+            if is_rpm(at) { words::rpm(name) } else { words::package(name) }?;
+        }
+        Ok(())
     }
 
     fn companions(&self, at: &Container) -> Vec<(String, Arc<dyn FarmStep<Container>>)> {

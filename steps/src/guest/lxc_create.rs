@@ -232,6 +232,9 @@ impl FarmStep<Container> for LxcCreate {
     }
 
     fn shape(&self, at: &mut Container) -> Result<()> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let odd = self.template.iter().find(|name| !name.chars().all(legal));
+        ensure!(odd.is_none(), "`{}` cannot be the name of a template", odd.map_or("", |name| name));
         ensure!(
             !self.template(at).name.is_empty(),
             "nothing is said of what `{}` is made with: `LxcCreate(template: \"...\")`, one of {TEMPLATES}",

@@ -68,6 +68,11 @@ const RENAMED: [(&str, &str, u32); 4] = [
     ("ksh", "ksh93u+m", 14),
 ];
 
+/// The names of all sets.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SETS.iter().map(|set| set.name)
+}
+
 /// The packages that `name` stands for in a release: those of a set, or itself.
 pub fn unfold(name: &str, release: &Release) -> Vec<String> {
     let names = SETS.iter().find(|set| set.name == name).map(|set| match release.distribution {

@@ -60,18 +60,6 @@ fn is_half_unpacked(status: &str) -> bool {
     status.chars().nth(2) == Some('R')
 }
 
-/// Whether this can be a package's name, with an architecture after a colon or without.
-pub(super) fn is_package_name(name: &str) -> bool {
-    let (name, arch) = name.split_once(':').unwrap_or((name, "all"));
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let legal = |c: char| plain(c) || "+-.".contains(c);
-    name.len() >= 2
-        && name.starts_with(plain)
-        && name.chars().all(legal)
-        && !arch.is_empty()
-        && arch.chars().all(plain)
-}
-
 impl<'a> Apt<'a> {
     /// The host's apt, once nobody else is using it.
     pub(super) fn new(cx: &'a Cx) -> Result<Self> {
@@ -258,7 +246,7 @@ fn are_lists_stale(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{are_lists_stale, is_half_unpacked, is_package_name, new_package, removed_package, whole};
+    use super::{are_lists_stale, is_half_unpacked, new_package, removed_package, whole};
     use drover_engine::CommandError;
 
     #[test]
@@ -289,16 +277,6 @@ mod tests {
     fn what_was_being_unpacked_is_recognised() {
         assert!(is_half_unpacked("iHR") && is_half_unpacked("iFR"));
         assert!(!is_half_unpacked("ii ") && !is_half_unpacked("iF ") && !is_half_unpacked("rc"));
-    }
-
-    #[test]
-    fn names_of_packages() {
-        for name in ["g++", "libstdc++6", "wget", "libc6:arm64", "0ad"] {
-            assert!(is_package_name(name), "{name}");
-        }
-        for name in ["", "x", "-y", "a b", "Wget", "lxc=1.0", "libc6:"] {
-            assert!(!is_package_name(name), "{name}");
-        }
     }
 
     #[test]

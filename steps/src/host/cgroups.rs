@@ -1,6 +1,8 @@
 //! How the host mounts its control groups, which libvirt-LXC is particular about.
 
-use anyhow::{Context, Result, bail};
+use crate::mounts::{self, Mounted};
+use anyhow::{Result, bail};
+use std::path::Path;
 
 /// Where hybrid hosts mount version 2.
 pub(super) const UNIFIED: &str = "/sys/fs/cgroup/unified";
@@ -10,26 +12,26 @@ const CONTROLLERS: [&str; 3] = ["cpuacct", "devices", "memory"];
 
 /// Whether version 2 is mounted beside version 1.
 pub(crate) fn is_hybrid() -> Result<bool> {
-    let mounts = mounts("self")?;
+    let mounts = mounts::all()?;
     Ok(has_version_1(&mounts) && has_unified(&mounts))
 }
 
 /// Whether version 2 is mounted alone.
 pub(crate) fn is_pure() -> Result<bool> {
-    let mounts = mounts("self")?;
-    Ok(!has_version_1(&mounts) && mounts.lines().any(|line| kind(line) == Some("cgroup2")))
+    let mounts = mounts::all()?;
+    Ok(!has_version_1(&mounts) && has_version_2(&mounts))
 }
 
 /// Whether version 2 is among the mounts of this process.
 pub(super) fn sees_unified(process: u32) -> Result<bool> {
-    Ok(has_unified(&mounts(&process.to_string())?))
+    Ok(has_unified(&mounts::of_process(process)?))
 }
 
 /// Complains if libvirt-LXC will not find the controllers that it needs.
 pub(crate) fn require_any() -> Result<()> {
-    let mounts = mounts("self")?;
+    let mounts = mounts::all()?;
     if !has_version_1(&mounts) {
-        return match mounts.lines().any(|line| kind(line) == Some("cgroup2")) {
+        return match has_version_2(&mounts) {
             true => Ok(()),
             false => bail!("no cgroups are mounted: `mount -t cgroup2 cgroup2 /sys/fs/cgroup`"),
         };
@@ -45,49 +47,44 @@ pub(crate) fn require_any() -> Result<()> {
 
 /// Whether version 1 is mounted, which old systems need.
 pub(crate) fn has_any_of_version_1() -> Result<bool> {
-    Ok(has_version_1(&mounts("self")?))
+    Ok(has_version_1(&mounts::all()?))
 }
 
-fn mounts(process: &str) -> Result<String> {
-    let path = format!("/proc/{process}/mounts");
-    std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))
+fn has_version_1(mounts: &[Mounted]) -> bool {
+    mounts.iter().any(|mount| mount.kind == "cgroup")
 }
 
-fn kind(line: &str) -> Option<&str> {
-    line.split(' ').nth(2)
+fn has_version_2(mounts: &[Mounted]) -> bool {
+    mounts.iter().any(|mount| mount.kind == "cgroup2")
 }
 
-fn has_version_1(mounts: &str) -> bool {
-    mounts.lines().any(|line| kind(line) == Some("cgroup"))
+fn has_unified(mounts: &[Mounted]) -> bool {
+    mounts.iter().any(|mount| mount.kind == "cgroup2" && mount.point == Path::new(UNIFIED))
 }
 
-fn has_unified(mounts: &str) -> bool {
-    let is_it = |line: &str| kind(line) == Some("cgroup2") && line.split(' ').nth(1) == Some(UNIFIED);
-    mounts.lines().any(is_it)
-}
-
-fn has_controller(mounts: &str, name: &str) -> bool {
-    let options = |line: &str| line.split(' ').nth(3).map(str::to_owned).unwrap_or_default();
-    mounts.lines().any(|line| kind(line) == Some("cgroup") && options(line).split(',').any(|it| it == name))
+fn has_controller(mounts: &[Mounted], name: &str) -> bool {
+    mounts.iter().any(|mount| mount.kind == "cgroup" && mount.options.iter().any(|option| option == name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{has_controller, has_unified, has_version_1};
+    use crate::mounts::parse;
 
-    const HYBRID: &str = "tmpfs /sys/fs/cgroup tmpfs rw,mode=755 0 0\n\
-        cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0\n\
-        cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+    const HYBRID: &[u8] = b"1 0 0:1 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+        2 1 0:2 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:3 - cgroup cgroup rw,cpu,cpuacct\n\
+        3 1 0:3 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 
     #[test]
     fn a_hybrid_host_is_recognised() {
-        assert!(has_version_1(HYBRID) && has_unified(HYBRID));
-        assert!(has_controller(HYBRID, "cpuacct") && !has_controller(HYBRID, "memory"));
+        let mounts = parse(HYBRID);
+        assert!(has_version_1(&mounts) && has_unified(&mounts));
+        assert!(has_controller(&mounts, "cpuacct") && !has_controller(&mounts, "memory"));
     }
 
     #[test]
     fn a_pure_host_is_not_hybrid() {
-        let pure = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n";
-        assert!(!has_version_1(pure) && !has_unified(pure));
+        let pure = parse(b"1 0 0:1 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n");
+        assert!(!has_version_1(&pure) && !has_unified(&pure));
     }
 }

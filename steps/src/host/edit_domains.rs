@@ -32,6 +32,7 @@ use crate::resource::{DOMAIN, DOMAIN_EDIT, LIBVIRT, MASS_EDIT};
 use crate::script::ensure_name;
 use crate::size::Size;
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
 use globset::{Glob, GlobMatcher};
@@ -178,11 +179,13 @@ impl FarmStep<Farm> for EditDomains {
             self.matching,
             ours.map_or("", |name| name)
         );
-        if let Change::Bind { source, target } = &self.change {
-            ensure!(
-                source.starts_with('/') && target.starts_with('/'),
-                "`{source}` and `{target}` must be paths from the root"
-            );
+        match &self.change {
+            Change::Bind { source, target } => {
+                words::path(source, "the directory")?;
+                words::path(target, "the place")?;
+            }
+            Change::Unbind { target } => words::path(target, "the place")?,
+            Change::Memory(_) | Change::Cpus(_) => {}
         }
         ensure!(!matches!(self.change, Change::Cpus(0)), "a domain has one processor at the least");
         Ok(())

@@ -3,6 +3,8 @@
 //! Lines of others stay as they are. It does not know what is kept there.
 
 use super::lines;
+use crate::mounts;
+use crate::words;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile};
 use std::fs;
@@ -31,7 +33,7 @@ pub(super) struct Mount {
 pub(super) fn ensure_plain(path: &Path, what: &str) -> Result<()> {
     let shown = path.display().to_string();
     ensure!(
-        path.is_absolute() && !shown.contains([' ', '\t', '#', '\\']),
+        words::path(&shown, what).is_ok() && !shown.contains([' ', '#', '\\']),
         "{what} `{shown}` must be a plain path from the root"
     );
     Ok(())
@@ -91,16 +93,15 @@ impl Mount {
     /// # Errors
     /// When something of another kind is.
     pub(super) fn mounted(&self) -> Result<Option<String>> {
-        let table = fs::read_to_string("/proc/self/mounts").context("cannot read `/proc/self/mounts`")?;
-        let here = table.lines().rfind(|line| self.is_here(line));
-        let Some(line) = here else { return Ok(None) };
-        let fields: Vec<_> = line.split(' ').collect();
+        let table = mounts::all()?;
+        let here = table.iter().rfind(|mount| mount.point == self.path);
+        let Some(mount) = here else { return Ok(None) };
         ensure!(
-            fields.get(2) == Some(&self.kind),
+            mount.kind == self.kind,
             "something else is mounted at `{0}`: `umount {0}`",
             self.path.display()
         );
-        Ok(Some(fields[0].to_owned()))
+        Ok(Some(mount.source.display().to_string()))
     }
 
     /// Whether it is mounted.

@@ -35,6 +35,7 @@ use super::policy;
 use crate::farm::Farm;
 use crate::resource::PACKAGES as RESOURCE;
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Claim, Cx, Inputs, Resource, Undo};
 use serde::{Deserialize, Serialize};
@@ -96,9 +97,7 @@ impl FarmStep<Farm> for HostPackages {
 
     fn shape(&self, at: &mut Farm) -> Result<()> {
         at.extra_packages.clone_from(&self.extra);
-        let wrong = self.extra.iter().find(|name| !apt::is_package_name(name));
-        ensure!(wrong.is_none(), "`{}` cannot be the name of a package", wrong.map_or("", |name| name));
-        Ok(())
+        Ok(self.extra.iter().try_for_each(|name| words::package(name))?)
     }
 
     fn provides(&self, _at: &Farm) -> Vec<Resource> {

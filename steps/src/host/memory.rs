@@ -1,4 +1,4 @@
-//! How much memory the host has. It does not know what it is for.
+//! How much memory the host has: the one reader of `/proc/meminfo`. It does not know what it is for.
 
 use anyhow::{Context, Result};
 use std::fs;

@@ -27,6 +27,7 @@ use crate::farm::Farm;
 use crate::inputs;
 use crate::resource::{LXC_CACHE, STORAGE};
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::Result;
 use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,13 @@ impl RelocateCache {
 impl FarmStep<Farm> for RelocateCache {
     fn title(&self, at: &Farm) -> String {
         format!("move {} to {}", at.lxc_cache.display(), self.relocation(at).to.display())
+    }
+
+    fn shape(&self, _at: &mut Farm) -> Result<()> {
+        Ok(self
+            .to
+            .iter()
+            .try_for_each(|to| words::path(&to.to_string_lossy(), "the new place of the cache"))?)
     }
 
     fn facts(&self, at: &Farm) -> Inputs {

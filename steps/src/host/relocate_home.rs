@@ -23,6 +23,7 @@ use crate::farm::Farm;
 use crate::inputs;
 use crate::resource::{ACCOUNT, HOME, STORAGE};
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,13 @@ fn ensure_idle(at: &Farm) -> Result<()> {
 impl FarmStep<Farm> for RelocateHome {
     fn title(&self, at: &Farm) -> String {
         format!("move {} to {}", at.account.home.display(), self.relocation(at).to.display())
+    }
+
+    fn shape(&self, _at: &mut Farm) -> Result<()> {
+        Ok(self
+            .to
+            .iter()
+            .try_for_each(|to| words::path(&to.to_string_lossy(), "the new place of the home"))?)
     }
 
     fn facts(&self, at: &Farm) -> Inputs {

@@ -51,6 +51,7 @@ use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{PACKAGES, STORAGE};
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::{Context, Result, ensure};
 use btrfs::On;
 use drover_engine::{Check, Claim, Cmd, Cx, Inputs, Need, Resource, Undo};
@@ -130,7 +131,7 @@ impl FarmStep<Farm> for Storage {
 
     fn shape(&self, at: &mut Farm) -> Result<()> {
         let path = self.path();
-        ensure!(path.is_absolute(), "the storage `{0}` must be a path from the root: `/{0}`", path.display());
+        words::path(&path.to_string_lossy(), "the storage")?;
         match &self.0 {
             Backing::Directory(_) => {}
             Backing::Btrfs { on, .. } => {

@@ -28,6 +28,7 @@ use crate::ours;
 use crate::resource::{PACKAGES, TOOL_ALIAS};
 use crate::script::ensure_name;
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,7 @@ impl FarmStep<Farm> for ToolAlias {
 
     fn shape(&self, at: &mut Farm) -> Result<()> {
         ensure_name(&self.name)?;
+        self.target.iter().try_for_each(|target| words::path(&target.to_string_lossy(), "the program"))?;
         at.aliases.push(self.name.clone());
         Ok(())
     }

@@ -26,6 +26,7 @@ use super::lines;
 use crate::farm::Farm;
 use crate::ours;
 use crate::step::FarmStep;
+use crate::words;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Cx, HostFile, Inputs, Undo};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,10 @@ fn root() -> String {
 impl FarmStep<Farm> for VirshDefaultUri {
     fn title(&self, _at: &Farm) -> String {
         format!("let {}'s virsh talk to libvirt-LXC", self.account)
+    }
+
+    fn shape(&self, _at: &mut Farm) -> Result<()> {
+        Ok(words::account(&self.account)?)
     }
 
     fn facts(&self, _at: &Farm) -> Inputs {

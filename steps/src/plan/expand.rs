@@ -2,18 +2,20 @@
 //!
 //! It does not know what steps do; what they say about the farm or a container (`FarmStep::shape`) it passes on.
 
-use super::diagnostic::{Diagnostic, leave_steps};
+use super::diagnostic::{Diagnostic, Place, leave_steps};
 use super::guest::{GuestSteps, Typed};
 use super::matrix::{Instance, assist, multiply};
 use super::nodes::Nodes;
 use super::outline::{ContainerText, Outline, StepText};
+use super::scan::Value;
 use super::source::Span;
 use super::typed::typed;
 use crate::base::Base;
 use crate::container::Container;
 use crate::farm::{Farm, Members, PlanDirectory};
 use crate::registry::Parse;
-use std::collections::BTreeMap;
+use crate::words::{self, Mistake};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,7 +40,7 @@ pub(super) struct Expanded {
 /// Expands a plan; what is wrong goes to `wrong`.
 pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diagnostic>) -> Expanded {
     let host = host_steps(&outline.host, wrong);
-    let mirror = outline.mirror.as_ref().and_then(|mirror| mirror.string(wrong));
+    let mirror = outline.mirror.as_ref().and_then(|value| mirror(value, wrong));
     let each = GuestSteps::new(&outline.each, wrong);
     let before = wrong.len();
     let entries: Vec<_> = outline.containers.iter().map(|text| (text, multiply(text, wrong))).collect();
@@ -47,7 +49,14 @@ pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diag
     let assist = assist(outline.assist.as_ref(), wrong);
     let stated = Farm { assist, plan_directory: PlanDirectory(directory), ..Farm::default() };
     let farm = Arc::new(farm(&host, stated, instances, wrong));
-    let mut expansion = Expansion { farm, mirror, bases: BTreeMap::new(), nodes: Nodes::default(), wrong };
+    let mut expansion = Expansion {
+        farm,
+        mirror,
+        bases: BTreeMap::new(),
+        nodes: Nodes::default(),
+        told: HashSet::new(),
+        wrong,
+    };
     for step in &host {
         expansion.nodes.step("host", step, &expansion.farm);
     }
@@ -70,6 +79,17 @@ fn host_steps(texts: &[StepText], wrong: &mut Vec<Diagnostic>) -> Vec<Typed<Farm
         }
     }
     steps
+}
+
+/// The address of a mirror, if it is one.
+fn mirror(value: &Value, wrong: &mut Vec<Diagnostic>) -> Option<String> {
+    let text = value.string(wrong)?;
+    if let Err(mistake) = words::mirror(&text) {
+        let mut diagnostics = [Diagnostic::new(mistake.message, &value.span).help(mistake.help)];
+        leave_steps(&mut diagnostics);
+        wrong.extend(diagnostics);
+    }
+    Some(text)
 }
 
 /// The farm, as the plan itself has stated it, as the host's steps shape it, for these containers.
@@ -95,9 +115,12 @@ fn farm<'a>(
 /// What a step has against the place where it would act; shown at the text that the message names, if it names any.
 fn contradiction<P>(error: &anyhow::Error, step: &Typed<P>) -> Diagnostic {
     let message = format!("{error:#}");
+    let quoted = message.split('`').skip(1).step_by(2);
     let words = message.split_whitespace().map(|word| word.trim_matches(['`', '"', ',', ':']));
-    let named = words.filter_map(|word| step.find(word)).next();
-    let mut diagnostics = [Diagnostic::new(&message, &named.unwrap_or_else(|| step.span.clone()))];
+    let named = quoted.chain(words).filter_map(|word| step.find(word)).next();
+    let help = error.downcast_ref::<Mistake>().map(|mistake| mistake.help.clone());
+    let place = named.unwrap_or_else(|| step.span.clone());
+    let mut diagnostics = [Diagnostic::new(&message, &place).maybe_help(help)];
     leave_steps(&mut diagnostics);
     let [diagnostic] = diagnostics;
     diagnostic
@@ -111,6 +134,8 @@ struct Expansion<'a> {
     /// The base systems by id, each with the container that asked for it first, and whether it has nodes.
     bases: BTreeMap<String, SharedBase>,
     nodes: Nodes,
+    /// Where steps of containers have been found to be wrong.
+    told: HashSet<Vec<Place>>,
     wrong: &'a mut Vec<Diagnostic>,
 }
 
@@ -137,7 +162,7 @@ impl Expansion<'_> {
     /// The containers of one entry, and their nodes.
     fn entry(&mut self, text: &ContainerText, instances: &[Instance], steps: &GuestSteps) -> Vec<Written> {
         let mirror = match &text.mirror {
-            Some(mirror) => mirror.string(self.wrong),
+            Some(value) => mirror(value, self.wrong),
             None => self.mirror.clone(),
         };
         let name = text.name.as_ref().map_or(&text.span, |name| &name.span);
@@ -218,7 +243,11 @@ impl Expansion<'_> {
         let (mut address, mut port) = (None, None);
         for step in &steps.steps {
             if let Err(error) = step.step.shape(&mut container) {
-                self.wrong.push(contradiction(&error, step));
+                // What is wrong in `each` is wrong for every container: it is told for the first of them.
+                let diagnostic = contradiction(&error, step);
+                if self.told.insert(diagnostic.places.clone()) {
+                    self.wrong.push(diagnostic);
+                }
             }
             let place = |set: String| step.find(&set).unwrap_or_else(|| step.span.clone());
             address = address.or_else(|| Some(place(container.address?.to_string())));

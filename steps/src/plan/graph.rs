@@ -34,10 +34,16 @@ pub(super) fn graph(expanded: &Expanded, wrong: &mut Vec<Diagnostic>) -> Option<
                     .extend(nodes.spans.get(id).map(|span| Diagnostic::new(error.to_string(), &span.head())));
             }
             GraphError::Cycle(links) => wrong.extend(cycle(nodes, links)),
+            // A container whose name is used twice is told of as such.
+            GraphError::Duplicate { id, .. } if is_container(expanded, id.place()) => {}
             GraphError::Duplicate { id, .. } => wrong.extend(duplicate(nodes, id)),
         }
     }
     None
+}
+
+fn is_container(expanded: &Expanded, name: &str) -> bool {
+    expanded.containers.iter().filter(|written| written.container.name == name).count() > 1
 }
 
 fn is_like(error: &GraphError, at: &str, what: &Resource) -> bool {
@@ -51,7 +57,7 @@ fn unmet(expanded: &Expanded, id: &NodeId, resource: &Resource, more: usize) -> 
         _ => format!("`{id}` and {more} more need"),
     };
     let message = format!("{who} {resource}, which no step of the plan provides");
-    let help = provider(resource.kind, expanded);
+    let help = provider(resource, expanded);
     match expanded.nodes.spans.get(id) {
         Some(span) => Diagnostic::new(message, &span.head()).maybe_help(help),
         None => Diagnostic::nowhere(message).maybe_help(help),

@@ -120,6 +120,13 @@ impl<'a> Lexer<'a> {
                 _ if escaped => escaped = false,
                 '\\' => escaped = true,
                 _ if c == quote => {
+                    let behind = &self.rest()[at + 1..];
+                    if !ends_text(behind) {
+                        let line = self.rest()[..at].lines().next().unwrap_or("").len();
+                        let help = format!("a `{quote}` is missing here, or one too many before it");
+                        let place = self.here(line.max(1));
+                        return Err(Box::new(Diagnostic::new("this text is not closed", &place).help(help)));
+                    }
                     self.at += at + 1;
                     return Ok(Token::Leaf);
                 }
@@ -168,6 +175,13 @@ impl<'a> Lexer<'a> {
     fn here(&self, length: usize) -> Span {
         Span::new(self.source, self.at..self.at + length)
     }
+}
+
+/// Whether a text may end before `behind`. Where something else follows a quote at once, the quote opens the next text: the
+/// one that should have closed this is missing.
+fn ends_text(behind: &str) -> bool {
+    let mark = |c: char| c.is_whitespace() || ",:()[]{}".contains(c);
+    behind.is_empty() || behind.starts_with(mark) || behind.starts_with("//") || behind.starts_with("/*")
 }
 
 fn is_name(word: &str) -> bool {

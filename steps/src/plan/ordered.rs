@@ -88,6 +88,10 @@ fn meant(node: &Node, nodes: &[Node], name: &str) -> Option<String> {
     near.sort_by_key(|other| other.id.place() != place);
     let kinds = KINDS.iter().filter(|kind| others().any(|other| is_of(other, kind))).map(|kind| kind.name);
     let kinds: Vec<_> = kinds.collect();
+    // What begins with a capital letter was meant as a kind.
+    if name.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return did_you_mean(name, &kinds);
+    }
     let names = kinds.iter().copied().chain(near.iter().map(|other| other.id.step()));
     match nearest(name, names) {
         Some(step) => match near.iter().find(|other| other.id.step() == step) {

@@ -3,7 +3,7 @@
 //! `ron` stops at its first error, and names a place only. So this outlines the text first, mends what can be
 //! mended (a comma that is missing), and leaves the leaves to `ron`. It does not know what a plan is.
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, leave_steps};
 use super::lexer::{Lexer, Token};
 use super::source::{Source, Span};
 use std::borrow::Cow;
@@ -72,7 +72,10 @@ fn attempt(
 ) -> Option<Value> {
     let mut scanner = Scanner { lexer: Lexer::new(source, start), wrong, depth: 0 };
     match what(&mut scanner) {
-        Ok(value) => Some(value),
+        Ok(value) => {
+            value.refuse_nul(wrong);
+            Some(value)
+        }
         Err(diagnostic) => {
             wrong.push(*diagnostic);
             None
@@ -237,11 +240,40 @@ fn counterpart(open: &Span) -> char {
     }
 }
 
+fn holds_nul(value: &ron::Value) -> bool {
+    match value {
+        ron::Value::String(text) => text.contains('\0'),
+        ron::Value::Char(c) => *c == '\0',
+        ron::Value::Seq(items) => items.iter().any(holds_nul),
+        ron::Value::Map(map) => map.iter().any(|(key, value)| holds_nul(key) || holds_nul(value)),
+        ron::Value::Option(inner) => inner.as_deref().is_some_and(holds_nul),
+        _ => false,
+    }
+}
+
 fn first_word(text: &str) -> &str {
     text.lines().next().unwrap_or("")
 }
 
 impl Value {
+    /// Tells of texts that hold a NUL: no path, no argument of a command and no variable can.
+    fn refuse_nul(&self, wrong: &mut Vec<Diagnostic>) {
+        match &self.shape {
+            Shape::List(items) => items.iter().for_each(|item| item.refuse_nul(wrong)),
+            Shape::Call(_, entries) => entries.iter().for_each(|entry| entry.value.refuse_nul(wrong)),
+            Shape::Name => {}
+            Shape::Leaf if !self.span.text().contains(['\\', '\0']) => {}
+            Shape::Leaf => {
+                if crate::registry::ron().from_str(self.span.text()).is_ok_and(|value| holds_nul(&value)) {
+                    let mut told = [Diagnostic::new("this text holds a NUL", &self.span)
+                        .help("no path, command or variable can: take it out")];
+                    leave_steps(&mut told);
+                    wrong.extend(told);
+                }
+            }
+        }
+    }
+
     /// Its RON.
     pub(super) fn ron(&self) -> Cow<'_, str> {
         match self.quotes {

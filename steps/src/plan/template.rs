@@ -101,8 +101,19 @@ impl Template {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-{}".contains(c);
         let better: String = self.text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
         let better = better.trim_matches('-');
+        if better == self.text {
+            let is_odd =
+                |name: &str| name.starts_with(|c: char| c.is_ascii_digit()) || name.starts_with("{version}");
+            return (is_odd(better) || is_uuid(better)).then(|| format!("{{distribution}}-{better}"));
+        }
         (better != self.text && !better.is_empty() && !RESERVED.contains(&better)).then(|| better.to_owned())
     }
+}
+
+fn is_uuid(name: &str) -> bool {
+    let parts: Vec<_> = name.split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(is_hex)
 }
 
 /// What keeps `name` from being a host name.
@@ -116,6 +127,16 @@ fn fault(name: &str) -> Option<String> {
         None if name.starts_with('-') || name.ends_with('-') => {
             Some("it starts or ends with a hyphen".to_owned())
         }
+        None if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some("it is a number, which virsh takes for the id of a running domain".to_owned())
+        }
+        None if name
+            .strip_prefix("0x")
+            .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())) =>
+        {
+            Some("it is a number, which ssh takes for an address".to_owned())
+        }
+        None if is_uuid(name) => Some("it is a UUID, which virsh takes for that of a domain".to_owned()),
         None if RESERVED.contains(&name.to_ascii_lowercase().as_str()) => Some("it is reserved".to_owned()),
         None => None,
     }
