@@ -8,7 +8,9 @@ use crate::exit::Exit;
 use crate::output::{print, print_json};
 use anyhow::{Context, Result};
 use console::style;
-use drover_engine::{Complaint, Cx, Environment, Finding as Found, Interrupt, Preview, PreviewOptions};
+use drover_engine::{
+    Complaint, Cx, Environment, Finding as Found, Interrupt, Preview, PreviewOptions, Sweep,
+};
 use drover_state::{Failure, StateDir};
 use drover_steps::doctor::{Finding, Level, Patient, examine};
 use drover_steps::host::HostPackages;
@@ -65,6 +67,7 @@ fn asked(
         cache: state
             .map_or_else(|| StateDir::default_path().map(|path| path.join("cache")), |it| Ok(it.cache()))?,
         diagnose: drover_steps::diagnosis::diagnose,
+        sweep: Sweep::default(),
     };
     let nodes = plan.graph.nodes();
     let complaints = drover_engine::preconditions(&plan.graph, &vec![true; nodes.len()], &how)?.complaints;

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::output::{print, print_json};
 use anyhow::Result;
 use console::style;
-use drover_engine::{Doubt, Finding, Interrupt, Preview, PreviewOptions, Readiness, Unmet};
+use drover_engine::{Doubt, Finding, Interrupt, Preview, PreviewOptions, Readiness, Sweep, Unmet};
 use drover_state::{EventReader, NodeId, StateDir, Status};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -26,6 +26,7 @@ pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
             .map_or_else(|| StateDir::default_path().unwrap_or_default(), |state| state.path().to_owned())
             .join("cache"),
         diagnose: drover_steps::diagnosis::diagnose,
+        sweep: Sweep::default(),
     };
     let Readiness { complaints, doubts } =
         drover_engine::preconditions(&planned.graph, &planned.selection, &how)?;

@@ -6,7 +6,8 @@ use crate::attempt_log::AttemptLog;
 use crate::daemon;
 use crate::lines::{Line, Lines, Tail};
 use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
-use crate::{Cmd, CommandError, Environment, HostFile, Interrupt, Interrupted, Mark, Output, removal};
+use crate::sweep::Change;
+use crate::{Cmd, CommandError, Environment, HostFile, Interrupt, Interrupted, Mark, Output, Sweep, removal};
 use anyhow::{Context, Result, bail};
 use drover_state::Programs;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,8 @@ pub struct Scope {
     /// The value of the environment variable [`MARK`] of every process started for the run, by which whatever a killed
     /// run left behind is found.
     pub mark: Mark,
+    /// What others who look at the same world have found out already.
+    pub sweep: Sweep,
 }
 
 /// The environment variable that marks every process started for a run, but for daemons.
@@ -121,6 +124,7 @@ impl Cx {
             deadline: Instant::now() + Duration::from_secs(3600),
             cache: Path::new("").into(),
             mark: "look".into(),
+            sweep: Sweep::default(),
         })
     }
 
@@ -138,6 +142,7 @@ impl Cx {
     /// # Errors
     /// As [`Cx::run`].
     pub fn watch(&self, command: &Cmd, seen: &mut dyn FnMut(&str)) -> Result<()> {
+        let _change = self.scope.sweep.change();
         let place = command.place().map_or(String::new(), |root| format!("   # in {}", root.display()));
         self.log.write(&format!("$ {command}{place}\n"));
         let mut lines = Lines::default();
@@ -186,6 +191,7 @@ impl Cx {
     /// # Errors
     /// When `log` cannot be opened, or it cannot be started.
     pub fn start_daemon(&self, command: &Cmd, log: &Path) -> Result<u32> {
+        let _change = self.scope.sweep.change();
         self.log.write(&format!("$ {command} >>{} 2>&1 &\n", log.display()));
         daemon::start(command, &self.scope.environment, log)
     }
@@ -197,10 +203,32 @@ impl Cx {
     /// When something is mounted at `path` or below it, or something cannot be removed; when an interrupt or the step's
     /// timeout ends it early, which leaves a part.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        let _change = self.scope.sweep.change();
         if path.symlink_metadata().is_ok() {
             self.log_line(&format!("remove {}", path.display()));
         }
         removal::remove(path, &mut || self.sleep(Duration::ZERO))
+    }
+
+    /// What `look` finds out about the world. Many may ask `question`, and the first of them looks: the others share its
+    /// answer, until something is applied or taken back. While that goes on, each looks for itself. Errors are not shared.
+    ///
+    /// `question` says what the answer depends on, such as the path of the file that is read. `look` must not ask it again.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub fn once<T: Send + Sync + 'static>(
+        &self,
+        question: &str,
+        look: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        self.scope.sweep.once(question, look)
+    }
+
+    /// Whether nothing is being changed, so that others share what [`Cx::once`] finds now: then it pays to look at more than
+    /// is needed here.
+    pub fn is_settled(&self) -> bool {
+        self.scope.sweep.is_settled()
     }
 
     /// A line for the log and the screen.
@@ -294,6 +322,36 @@ impl Cx {
     /// When it cannot be read.
     pub fn remembered(&self, name: &str) -> Result<Option<String>> {
         self.scope.attempt.memory().map_or(Ok(None), |memory| HostFile::new(memory.join(name)).read())
+    }
+
+    /// Keeps `text` below [`Cx::cache`] as `name`, readable for the owner only, if this is an attempt of a run. Who only looks
+    /// leaves nothing behind.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, name: &str, text: &str) -> Result<()> {
+        if self.scope.attempt.memory().is_none() {
+            return Ok(());
+        }
+        HostFile::new(self.cache(name)).mode(0o600).write(text)
+    }
+
+    /// What is shared with others who look at the same world.
+    #[cfg(test)]
+    pub(crate) fn sweep(&self) -> Sweep {
+        self.scope.sweep.clone()
+    }
+
+    /// The same, sharing what these have found out.
+    #[cfg(test)]
+    pub(crate) fn sharing(mut self, sweep: &Sweep) -> Self {
+        self.scope.sweep = sweep.clone();
+        self
+    }
+
+    /// The world is being changed until the result is dropped.
+    pub(crate) fn change(&self) -> Change {
+        self.scope.sweep.change()
     }
 
     /// How long the attempt may take. That it was stopped after so long is what is told, not how long its processes then

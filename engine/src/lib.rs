@@ -14,7 +14,9 @@
 //!    Nor is one repeated because the plan's text of it has changed: if its check is satisfied all the same, that is
 //!    worth a remark ([`fingerprint`]).
 //! 7. Steps return nothing to each other; every shared path or name stands in the plan.
-//! 8. Every failure names node, phase and cause. An error is never turned into a bool.
+//! 8. What was found out may be shared by many checks (a [`Sweep`]), but never beyond a change: whatever is applied or taken
+//!    back, all that was known is forgotten.
+//! 9. Every failure names node, phase and cause. An error is never turned into a bool.
 
 mod attempt_log;
 mod check;
@@ -47,6 +49,7 @@ mod run_step;
 mod schedule;
 mod select;
 mod step;
+mod sweep;
 mod takeback;
 #[cfg(test)]
 mod toy;
@@ -78,5 +81,6 @@ pub use run_step::Retries;
 pub use schedule::Limits;
 pub use select::{NothingSelected, Pattern, Selection};
 pub use step::Step;
+pub use sweep::Sweep;
 pub use takeback::{Kept, Takeback, strangers, takebacks, undo};
 pub use undo::{Action, Undo};

@@ -4,11 +4,11 @@
 
 use crate::cx::Nobody;
 use crate::failure::{Stop, denied, guard};
-use crate::{Attempt, Cx, Environment, Graph, Interrupt, Mark, Node, Scope};
+use crate::{Attempt, Cx, Environment, Graph, Interrupt, Mark, Node, Scope, Sweep};
 use drover_state::{Failure, NodeId, Phase, Remedy};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,7 @@ pub(crate) struct Look {
     pub(crate) cache: Arc<Path>,
     pub(crate) environment: Environment,
     pub(crate) mark: Mark,
+    pub(crate) sweep: Sweep,
     pub(crate) diagnose: fn(&Failure) -> Option<Remedy>,
 }
 
@@ -79,7 +80,7 @@ pub struct Unmet(pub Vec<Complaint>);
 impl Look {
     /// What this host lacks, over all selected nodes. Runs in the current pool.
     pub(crate) fn preconditions(&self, graph: &Graph, selected: &[bool]) -> Readiness {
-        let nodes = graph.nodes().par_iter().zip(selected).filter(|(_, selected)| **selected);
+        let nodes = graph.nodes().par_iter().zip(selected).with_max_len(1).filter(|(_, selected)| **selected);
         let door = || {
             let listener = Arc::new(Listener::default());
             (self.door(Arc::clone(&listener) as _, PATIENCE), listener)
@@ -135,6 +136,7 @@ impl Look {
             cache: Arc::clone(&self.cache),
             environment: self.environment.clone(),
             mark: self.mark.clone(),
+            sweep: self.sweep.clone(),
         })
     }
 }
@@ -143,11 +145,10 @@ impl Look {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut told: BTreeMap<usize, Vec<&NodeId>> = BTreeMap::new();
-        let same =
-            |one: &Failure, other: &Failure| one.message == other.message && one.causes == other.causes;
-        for complaint in &self.0 {
-            let first = self.0.iter().position(|first| same(&first.failure, &complaint.failure));
-            told.entry(first.unwrap_or_default()).or_default().push(&complaint.id);
+        let mut firsts = HashMap::new();
+        for (place, Complaint { id, failure, .. }) in self.0.iter().enumerate() {
+            let first = *firsts.entry((&failure.message, &failure.causes)).or_insert(place);
+            told.entry(first).or_default().push(id);
         }
         f.write_str("this host is not ready; nothing was changed")?;
         for (first, ids) in told {

@@ -4,7 +4,7 @@
 
 use crate::failure::{Stop, denied, guard};
 use crate::look::Look;
-use crate::{Check, Environment, Graph, Interrupt, Interrupted, Node, Readiness};
+use crate::{Check, Environment, Graph, Interrupt, Interrupted, Node, Readiness, Sweep};
 use anyhow::Result;
 use drover_state::{Failure, NodeId, Phase, Remedy, Status};
 use rayon::prelude::*;
@@ -25,6 +25,8 @@ pub struct PreviewOptions {
     pub environment: Environment,
     /// What is known about a failure.
     pub diagnose: fn(&Failure) -> Option<Remedy>,
+    /// What is found out; shared by all that is done with these options, or with clones of them.
+    pub sweep: Sweep,
 }
 
 /// What a run would find of one node.
@@ -91,7 +93,9 @@ pub fn preview(
             finding: look.finding(node)?,
         })
     };
-    crate::run::pool(options.jobs)?.install(|| nodes.par_iter().map(entry).collect())
+    // One that waits for an answer of the network must not hold up others that its worker would have taken.
+    let nodes = nodes.par_iter().with_max_len(1);
+    crate::run::pool(options.jobs)?.install(|| nodes.map(entry).collect())
 }
 
 /// What this host lacks, or may lack, for the selected nodes.
@@ -111,6 +115,7 @@ impl PreviewOptions {
             environment: self.environment.clone(),
             // What only looks leaves nothing behind that would have to be found.
             mark: "preview".into(),
+            sweep: self.sweep.clone(),
             diagnose: self.diagnose,
         }
     }

@@ -16,7 +16,7 @@ use crate::guardian::{self, Guardian, Watch};
 use crate::look::Look;
 use crate::schedule::Schedule;
 use crate::{
-    Complaint, Edge, Environment, Graph, Interrupt, Limits, Mark, Observer, Report, Retries, Unmet,
+    Complaint, Edge, Environment, Graph, Interrupt, Limits, Mark, Observer, Report, Retries, Sweep, Unmet,
     fingerprint,
 };
 use anyhow::{Context, Result};
@@ -82,11 +82,13 @@ pub struct Options {
 pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) -> Result<Report> {
     guarded(work, journal, observer, |mark, journal, observer| {
         let pool = pool(work.options.limits.jobs)?;
+        let sweep = Sweep::default();
         let look = Look {
             interrupt: work.options.interrupt.clone(),
             cache: work.state.cache().into(),
             environment: work.options.environment.clone(),
             mark: mark.of_checks(),
+            sweep: sweep.clone(),
             diagnose: work.options.diagnose,
         };
         // What could not be found out, the nodes find out themselves.
@@ -96,7 +98,7 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
         }
         let unmet = complaints.into_iter();
         let unmet = unmet.filter_map(|it| Some((work.graph.find(it.id.as_str())?, it.failure))).collect();
-        within(&pool, work, Shared { mark, unmet }, journal, observer)
+        within(&pool, work, Shared { mark, sweep, unmet }, journal, observer)
     })
 }
 
@@ -141,6 +143,8 @@ fn are_fatal(work: &Work<'_>, complaints: &[Complaint]) -> bool {
 /// What all workers of a run are told.
 struct Shared {
     mark: Mark,
+    /// What the preconditions have found out.
+    sweep: Sweep,
     /// What this host lacks for nodes that hold up only others like them.
     unmet: HashMap<usize, Failure>,
 }
@@ -163,7 +167,7 @@ fn within(
     let chosen = (0..nodes.len()).filter(|node| work.selected[*node]);
     let chosen = chosen.map(|node| (nodes[node].id.clone(), prints[node])).collect();
     let begun = journal.begin_run(&work.options.plan, &work.options.source, chosen)?;
-    let Shared { mark, unmet } = shared;
+    let Shared { mark, sweep, unmet } = shared;
     let worker = Worker {
         work,
         run: begun.run,
@@ -174,6 +178,7 @@ fn within(
         cache: work.state.cache().into(),
         looking: mark.of_checks(),
         mark,
+        sweep,
         inbox: Arc::new(Inbox::new()),
     };
     let jobs = work.options.limits.jobs.max(1);

@@ -46,8 +46,15 @@ pub(crate) fn apply(
     mut again: impl FnMut(&Failure) -> bool,
 ) -> Result<(), Stop> {
     loop {
+        // Others must not share what was found meanwhile; nor must the proof rest on what others found before.
+        let change = cx().change();
         match guard(Phase::Apply, || step.apply(&cx())) {
-            Err(Stop::Failed(failure)) if again(&failure) => {}
+            Err(Stop::Failed(failure)) => {
+                drop(change);
+                if !again(&failure) {
+                    return Err(Stop::Failed(failure));
+                }
+            }
             Err(stop) => return Err(stop),
             Ok(()) => return guard(Phase::Verify, || step.verify(&cx())),
         }
@@ -57,6 +64,48 @@ pub(crate) fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fails at first; then all that it does must see a world that is being changed.
+    #[derive(Debug, Default)]
+    struct Changing(std::sync::atomic::AtomicU32);
+
+    impl Step for Changing {
+        fn title(&self) -> String {
+            "change".to_owned()
+        }
+
+        fn inputs(&self) -> crate::Inputs {
+            crate::Inputs::default()
+        }
+
+        fn check(&self, cx: &Cx) -> anyhow::Result<Check> {
+            assert!(!cx.is_settled(), "it is proved by what is so now, not by what others found");
+            Ok(Check::Satisfied)
+        }
+
+        fn apply(&self, cx: &Cx) -> anyhow::Result<()> {
+            assert!(!cx.is_settled());
+            anyhow::ensure!(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0, "not yet");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_known_is_forgotten_when_a_step_is_applied() {
+        let cx = Cx::to_look();
+        let sweep = cx.sweep();
+        let known = |text: &'static str| sweep.once("what", move || Ok(text)).map(|known| *known);
+        assert_eq!(known("before").expect("found"), "before");
+        let step = Changing::default();
+        let again = |_: &Failure| {
+            assert!(sweep.is_settled(), "nothing is changed while a retry is waited for");
+            assert_eq!(known("between").expect("found"), "between");
+            true
+        };
+        assert_eq!(apply(&step, || Cx::to_look().sharing(&sweep), again), Ok(()));
+        assert!(sweep.is_settled());
+        assert_eq!(known("after").expect("found"), "after");
+    }
 
     #[test]
     fn delays_double_up_to_the_most() {

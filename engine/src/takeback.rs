@@ -5,7 +5,9 @@
 
 use crate::failure::{Stop, guard};
 use crate::run::guarded;
-use crate::{Action, Attempt, Cx, Graph, Mark, Observer, Report, Scope, Step, Undo, Work, fingerprint};
+use crate::{
+    Action, Attempt, Cx, Graph, Mark, Observer, Report, Scope, Step, Sweep, Undo, Work, fingerprint,
+};
 use anyhow::{Context, Result, ensure};
 use drover_state::{Event, EventKind, Failure, Journal, NodeId, NodeRecord, Outcome, Phase};
 use serde::Serialize;
@@ -94,6 +96,8 @@ struct Way<'a> {
     /// Which nodes go with another one, by that one.
     with: BTreeMap<usize, Vec<usize>>,
     attempts: Vec<u32>,
+    /// What was found out on the way.
+    sweep: Sweep,
 }
 
 impl<'a> Way<'a> {
@@ -103,7 +107,13 @@ impl<'a> Way<'a> {
         let made = |node: usize| {
             work.selected[node] && journal.node(&nodes[node].id).is_some_and(NodeRecord::is_made)
         };
-        let mut way = Self { work, order: Vec::new(), with: BTreeMap::new(), attempts: attempts.collect() };
+        let mut way = Self {
+            work,
+            order: Vec::new(),
+            with: BTreeMap::new(),
+            attempts: attempts.collect(),
+            sweep: Sweep::default(),
+        };
         let provided = nodes
             .iter()
             .enumerate()
@@ -142,6 +152,7 @@ impl<'a> Way<'a> {
             cache: state.cache().into(),
             environment: options.environment.clone(),
             mark,
+            sweep: self.sweep.clone(),
         })
     }
 }
@@ -278,6 +289,7 @@ impl Walk<'_> {
 /// Does it, and looks again. Answers what stays, and what came of it.
 fn take(step: &dyn Step, cx: &Cx, actions: Vec<Action<'_>>) -> Result<(Vec<String>, Outcome)> {
     let (mut had_to, mut stayed) = (Vec::new(), Vec::new());
+    let _change = cx.change();
     for action in actions {
         let what = action.what.clone();
         if let Some(why) = action.take(cx)? {

@@ -6,7 +6,7 @@ use crate::failure::Stop;
 use crate::run::front::Front;
 use crate::run::inbox::{Inbox, Voice};
 use crate::run::turns::{Turn, Turns};
-use crate::{Check, Cx, Mark, Node, Scope, Work, run_step};
+use crate::{Check, Cx, Mark, Node, Scope, Sweep, Work, run_step};
 use drover_state::{EventKind, Failure, NodeRecord, RunId, StateDir};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) mark: Mark,
     /// That of all checks.
     pub(crate) looking: Mark,
+    pub(crate) sweep: Sweep,
     pub(crate) inbox: Arc<Inbox<Message>>,
 }
 
@@ -125,6 +126,7 @@ impl Worker<'_> {
             cache: Arc::clone(&self.cache),
             environment: self.work.options.environment.clone(),
             mark,
+            sweep: self.sweep.clone(),
         })
     }
 

@@ -2,7 +2,9 @@
 
 use crate::farm::{Farm, diagnose};
 use anyhow::Result;
-use drover_engine::{Finding, Interrupt, Interrupted, PreviewOptions, Readiness, preconditions, preview};
+use drover_engine::{
+    Finding, Interrupt, Interrupted, PreviewOptions, Readiness, Sweep, preconditions, preview,
+};
 use drover_state::Status;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ fn options() -> PreviewOptions {
         cache: PathBuf::from("/nowhere"),
         environment: drover_engine::Environment::default(),
         diagnose,
+        sweep: Sweep::default(),
     }
 }
 

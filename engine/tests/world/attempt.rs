@@ -54,6 +54,7 @@ impl Attempt {
             cache: dir.path().join("cache").into(),
             environment: engine::Environment::default(),
             mark: format!("commands-{}", std::process::id()).into(),
+            sweep: drover_engine::Sweep::default(),
         });
         Ok(Self { dir, lines, interrupt, cx })
     }

@@ -30,5 +30,6 @@ pub(crate) fn cx(place: &Path) -> Cx {
         cache: place.join("cache").into(),
         environment: Environment::default(),
         mark: "test".into(),
+        sweep: drover_engine::Sweep::default(),
     })
 }
