@@ -11,6 +11,7 @@ use super::typed::typed;
 use crate::container::Container;
 use crate::registry::{Kind, Parse};
 use crate::step::FarmStep;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A step, read, and where it is written.
@@ -103,10 +104,15 @@ impl GuestSteps {
         }
         let own = Self::new(&text.steps, wrong);
         steps.bootstrap = own.bootstrap.or(steps.bootstrap);
+        if own.steps.is_empty() {
+            return steps;
+        }
+        let known = steps.steps.iter().enumerate().map(|(place, step)| (step.slug.clone(), place));
+        let mut places: HashMap<_, _> = known.collect();
         for step in own.steps {
-            match steps.steps.iter_mut().find(|other| other.slug == step.slug) {
-                Some(other) => *other = step,
-                None => steps.steps.push(step),
+            match *places.entry(step.slug.clone()).or_insert(steps.steps.len()) {
+                place if place < steps.steps.len() => steps.steps[place] = step,
+                _ => steps.steps.push(step),
             }
         }
         steps

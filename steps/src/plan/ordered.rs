@@ -8,7 +8,7 @@ use super::scan::Value;
 use super::suggest::{did_you_mean, nearest};
 use crate::registry::{KINDS, Kind, Parse};
 use drover_engine::Node;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What a node said that it comes after.
 pub(super) struct Wish {
@@ -22,10 +22,12 @@ pub(super) struct Wish {
 pub(super) fn order(nodes: &mut Nodes, wrong: &mut Vec<Diagnostic>) {
     let mut told = BTreeSet::new();
     let mut edges = Vec::new();
-    for wish in std::mem::take(&mut nodes.wishes) {
+    let wishes = std::mem::take(&mut nodes.wishes);
+    let mut places = Places::new(&nodes.nodes);
+    for wish in wishes {
         for value in &wish.after {
             let Some(name) = value.string(wrong) else { continue };
-            let found = find(&nodes.nodes, wish.node, &name);
+            let found = places.find(wish.node, &name);
             if found.is_empty() && told.insert((value.span.location(), name.clone())) {
                 wrong.push(unknown(&nodes.nodes[wish.node], &nodes.nodes, &name, value));
             }
@@ -38,31 +40,62 @@ pub(super) fn order(nodes: &mut Nodes, wrong: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The nodes that `name` means to the node at `from`: a node's id; or the steps of that name, at the same place, else on the
-/// host, else, for a step of the host, of every container. `Bootstrap` means every base system.
-fn find(nodes: &[Node], from: usize, name: &str) -> Vec<usize> {
-    let others = || (0..nodes.len()).filter(|node| *node != from);
-    if name.contains('/') {
-        return others().filter(|node| nodes[*node].id.as_str() == name).collect();
-    }
-    let Some(kind) = Kind::find(name) else { return Vec::new() };
-    if let Parse::Bootstrap = kind.parse {
+/// The nodes, by what they may be called.
+struct Places<'a> {
+    nodes: &'a [Node],
+    by_id: HashMap<&'a str, usize>,
+    by_place: HashMap<&'a str, Vec<usize>>,
+    /// The last step of every base system's bootstrap.
+    bases: Vec<usize>,
+    /// The nodes of a kind at a place, once somebody has asked for them.
+    of_kind: HashMap<(&'a str, &'static str), Vec<usize>>,
+}
+
+impl<'a> Places<'a> {
+    fn new(nodes: &'a [Node]) -> Self {
+        let mut by_place: HashMap<_, Vec<_>> = HashMap::new();
+        for (index, node) in nodes.iter().enumerate() {
+            by_place.entry(node.id.place()).or_default().push(index);
+        }
+        let by_id = nodes.iter().enumerate().map(|(index, node)| (node.id.as_str(), index)).collect();
         let last = crate::bootstrap::chain().last().map_or("", |(slug, _)| *slug);
         let ends = |node: &usize| {
             nodes[*node].id.as_str().starts_with("bootstrap/") && nodes[*node].id.step() == last
         };
-        return others().filter(ends).collect();
+        let bases = (0..nodes.len()).filter(ends).collect();
+        Self { nodes, by_id, by_place, bases, of_kind: HashMap::new() }
     }
-    let is_kind = |node: &usize| is_of(&nodes[*node], kind);
-    let place = nodes[from].id.place();
-    let at = |wanted: &str| -> Vec<usize> {
-        others().filter(|node| nodes[*node].id.place() == wanted).filter(is_kind).collect()
-    };
-    let here = at(place);
-    match (here.is_empty(), place) {
-        (false, _) => here,
-        (true, "host") => others().filter(is_kind).collect(),
-        (true, _) => at("host"),
+
+    /// The nodes that `name` means to the node at `from`: a node's id; or the steps of that name, at the same place, else on the
+    /// host, else, for a step of the host, of every container. `Bootstrap` means every base system.
+    fn find(&mut self, from: usize, name: &str) -> Vec<usize> {
+        if name.contains('/') {
+            return self.by_id.get(name).copied().filter(|node| *node != from).into_iter().collect();
+        }
+        let Some(kind) = Kind::find(name) else { return Vec::new() };
+        if let Parse::Bootstrap = kind.parse {
+            return self.bases.iter().copied().filter(|node| *node != from).collect();
+        }
+        let place = self.nodes[from].id.place();
+        let here = self.at(place, kind, from);
+        match (here.is_empty(), place) {
+            (false, _) => here,
+            (true, "host") => {
+                let all = 0..self.nodes.len();
+                all.filter(|node| *node != from && is_of(&self.nodes[*node], kind)).collect()
+            }
+            (true, _) => self.at("host", kind, from),
+        }
+    }
+
+    /// The nodes of that kind at a place, but for the one that asks.
+    fn at(&mut self, place: &'a str, kind: &'static Kind, from: usize) -> Vec<usize> {
+        let (nodes, by_place) = (self.nodes, &self.by_place);
+        let there = self.of_kind.entry((place, kind.name)).or_insert_with(|| {
+            let there = by_place.get(place).into_iter().flatten().copied();
+            there.filter(|node| is_of(&nodes[*node], kind)).collect()
+        });
+        there.iter().copied().filter(|node| *node != from).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use super::scan::{Entry, Shape, Value};
 use super::source::Span;
 use super::suggest::nearest;
 use crate::registry::{KINDS, Kind, Parse};
+use std::collections::HashMap;
 
 /// A plan as it is written, includes taken in.
 #[derive(Debug, Default)]
@@ -129,13 +130,14 @@ fn container(value: &Value, wrong: &mut Vec<Diagnostic>) -> Option<ContainerText
 /// A list of steps, each kind once.
 pub(super) fn steps(list: &Value, place: Place, wrong: &mut Vec<Diagnostic>) -> Vec<StepText> {
     let mut steps: Vec<StepText> = Vec::new();
+    let mut places = HashMap::new();
     for value in list.list(wrong) {
         let Some(step) = step(value, place, wrong) else { continue };
-        let same = |other: &&StepText| other.kind.name == step.kind.name && !step.kind.is_many();
-        match steps.iter().find(same) {
+        match step.only().and_then(|kind| places.insert(kind, steps.len())) {
             Some(first) => {
+                places.insert(step.kind.name, first);
                 let message = format!("step `{}` is given twice", step.kind.name);
-                wrong.push(Diagnostic::new(message, &step.span).also(&first.span, "first given here"));
+                wrong.push(Diagnostic::new(message, &step.span).also(&steps[first].span, "first given here"));
             }
             None => steps.push(step),
         }
@@ -202,12 +204,20 @@ impl Kind {
 }
 
 impl StepText {
-    /// Puts this step in a list: in place of the one of its kind, or at the end.
-    pub(super) fn put(self, steps: &mut Vec<Self>) {
-        let same = |step: &&mut Self| step.kind.name == self.kind.name && !self.kind.is_many();
-        match steps.iter_mut().find(same) {
-            Some(step) => *step = self,
-            None => steps.push(self),
+    /// Its kind, if there is only one of that at a place.
+    fn only(&self) -> Option<&'static str> {
+        (!self.kind.is_many()).then_some(self.kind.name)
+    }
+}
+
+/// Puts steps in a list, each in place of the one of its kind, or at the end.
+pub(super) fn put(steps: &mut Vec<StepText>, others: Vec<StepText>) {
+    let known = steps.iter().enumerate().filter_map(|(place, step)| Some((step.only()?, place)));
+    let mut places: HashMap<_, _> = known.collect();
+    for step in others {
+        match step.only().map(|kind| *places.entry(kind).or_insert(steps.len())) {
+            Some(place) if place < steps.len() => steps[place] = step,
+            _ => steps.push(step),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Text;
 use super::diagnostic::Diagnostic;
-use super::outline::{Outline, outline};
+use super::outline::{Outline, outline, put};
 use super::scan::{Value, scan};
 use super::source::{Source, Span};
 use std::path::{Path, PathBuf};
@@ -114,8 +114,8 @@ impl Outline {
         self.mirror = other.mirror.or(self.mirror.take());
         self.assist = other.assist.or(self.assist.take());
         self.env.extend(other.env);
-        other.host.into_iter().for_each(|step| step.put(&mut self.host));
-        other.each.into_iter().for_each(|step| step.put(&mut self.each));
+        put(&mut self.host, other.host);
+        put(&mut self.each, other.each);
         self.containers.extend(other.containers);
     }
 }

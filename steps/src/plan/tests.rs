@@ -66,3 +66,39 @@ error: steps wait for each other: `farm/hen` waits for `farm/egg` waits for `far
   = help: take one of these needs away";
     assert_eq!(shown, expected);
 }
+
+/// Ten times as many as a farm has by then. Were anything looked up by going through all of them, this would take minutes.
+const MANY: usize = 60_000;
+
+fn read_plan(text: &str) -> usize {
+    let file = tempfile::NamedTempFile::with_suffix(".ron").expect("a file");
+    std::fs::write(&file, text).expect("written");
+    let loaded = super::load(file.path(), &super::Settings::default());
+    loaded.map(|loaded| loaded.graph.nodes().len()).unwrap_or_else(|wrong| panic!("{}", wrong[0]))
+}
+
+#[test]
+fn a_plan_of_very_many_steps_is_read() {
+    let commands: String = (0..MANY)
+        .map(|number| {
+            let after = if number == 0 { String::new() } else { format!("\"host/command-c{}\"", number - 1) };
+            format!(
+                "Command(name: \"c{number}\", run: \"true\", creates: \"/c{number}\", after: [{after}]),\n"
+            )
+        })
+        .collect();
+    assert_eq!(read_plan(&format!("Plan(name: \"many\", host: [\n{commands}])")), MANY);
+}
+
+#[test]
+fn a_container_with_very_many_steps_of_its_own_is_read() {
+    let pair = include_str!("../../../plans/debian-pair.ron");
+    let before = read_plan(pair);
+    let commands: String = (0..MANY / 2)
+        .map(|number| {
+            format!("GuestCommand(name: \"c{number}\", run: \"true\", creates: \"/c{number}\", after: [\"GuestPackages\"]),\n")
+        })
+        .collect();
+    let plan = pair.replacen("arch: [", &format!("steps: [\n{commands}], arch: ["), 1);
+    assert_eq!(read_plan(&plan), before + MANY, "there are two containers");
+}
