@@ -4,48 +4,69 @@
 //! does not know the network.
 
 use anyhow::{Result, bail};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-/// The text of the file.
+/// The text of the file, and what its lines say.
 #[derive(Clone, Debug, Default)]
 pub struct DnsmasqHosts {
     text: String,
+    lines: Vec<Line>,
+    /// The lines that have a name, or an address, by their places.
+    by_name: HashMap<String, Vec<usize>>,
+    by_address: HashMap<Ipv4Addr, Vec<usize>>,
 }
 
 /// A line that says something about a host.
-struct Line<'a> {
-    text: &'a str,
-    names: Vec<&'a str>,
+#[derive(Clone, Debug)]
+struct Line {
+    text: String,
+    names: Vec<String>,
     addresses: Vec<Ipv4Addr>,
 }
 
-impl<'a> Line<'a> {
-    fn read(text: &'a str) -> Option<Self> {
+impl Line {
+    fn read(text: &str) -> Option<Self> {
         if text.trim_start().starts_with('#') {
             return None;
         }
-        let mut line = Self { text, names: Vec::new(), addresses: Vec::new() };
+        let mut line = Self { text: text.trim().to_owned(), names: Vec::new(), addresses: Vec::new() };
         for field in text.split(',').map(str::trim).filter(|field| !field.is_empty()) {
             match field.parse() {
                 Ok(address) => line.addresses.push(address),
                 // Hardware addresses, `id:`, `set:` and IPv6 hold a colon; what is left are names and lease times.
                 Err(_) if field.contains(':') => {}
-                Err(_) => line.names.push(field),
+                Err(_) => line.names.push(field.to_owned()),
             }
         }
         Some(line)
     }
 
+    fn has_name(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
     /// Whether it has the form that we write.
     fn is_plain(&self, name: &str) -> bool {
-        matches!(self.addresses[..], [address] if self.text.trim() == format!("{name},{address}"))
+        matches!(self.addresses[..], [address] if self.text == format!("{name},{address}"))
     }
 }
 
 impl DnsmasqHosts {
     /// The file that reads `text`.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into() }
+        let text = text.into();
+        let lines: Vec<_> = text.lines().filter_map(Line::read).collect();
+        let mut hosts = Self { text, lines, ..Self::default() };
+        for (place, line) in hosts.lines.iter().enumerate() {
+            for name in &line.names {
+                hosts.by_name.entry(name.clone()).or_default().push(place);
+            }
+            for address in &line.addresses {
+                hosts.by_address.entry(*address).or_default().push(place);
+            }
+        }
+        hosts
     }
 
     /// Its text.
@@ -53,8 +74,11 @@ impl DnsmasqHosts {
         &self.text
     }
 
-    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        self.text.lines().filter_map(Line::read)
+    /// The lines that have `name`, each once.
+    fn named(&self, name: &str) -> impl Iterator<Item = &Line> {
+        let mut places = self.by_name.get(name).cloned().unwrap_or_default();
+        places.dedup();
+        places.into_iter().map(|place| &self.lines[place])
     }
 
     /// The address of `name`, if it has one.
@@ -62,22 +86,22 @@ impl DnsmasqHosts {
     /// # Errors
     /// When several lines name it.
     pub fn address(&self, name: &str) -> Result<Option<Ipv4Addr>> {
-        let lines: Vec<_> = self.lines().filter(|line| line.names.contains(&name)).collect();
+        let lines: Vec<_> = self.named(name).collect();
         match &lines[..] {
             [] => Ok(None),
             [line] => Ok(line.addresses.first().copied()),
             [first, second, ..] => bail!(
                 "`{name}` stands in two lines, `{}` and `{}`: remove one of them",
-                first.text.trim(),
-                second.text.trim()
+                first.text,
+                second.text
             ),
         }
     }
 
     /// The line of somebody else than `name` that has this address.
     pub fn holder(&self, address: Ipv4Addr, name: &str) -> Option<&str> {
-        let mut others = self.lines().filter(|line| !line.names.contains(&name));
-        others.find(|line| line.addresses.contains(&address)).map(|line| line.text.trim())
+        let mut lines = self.by_address.get(&address)?.iter().map(|place| &self.lines[*place]);
+        lines.find(|line| !line.has_name(name)).map(|line| line.text.as_str())
     }
 
     /// The text without the line of `name` that has the form that we write; `None` if there is no such line.
@@ -92,16 +116,15 @@ impl DnsmasqHosts {
     /// # Errors
     /// When the line that names it is not of the form that we write, and so is not ours to change.
     pub fn with(&self, name: &str, address: Ipv4Addr) -> Result<Self> {
-        let theirs = self.lines().find(|line| line.names.contains(&name) && !line.is_plain(name));
-        if let Some(line) = theirs {
+        if let Some(line) = self.named(name).find(|line| !line.is_plain(name)) {
             bail!(
                 "the line `{}` names `{name}` and is not ours: remove it, or give it the address {address}",
-                line.text.trim()
+                line.text
             );
         }
         let ours = format!("{name},{address}");
-        let keep = |text: &str| Line::read(text).is_none_or(|line| !line.names.contains(&name));
-        if self.lines().all(|line| !line.names.contains(&name)) {
+        let keep = |text: &str| Line::read(text).is_none_or(|line| !line.has_name(name));
+        if self.named(name).next().is_none() {
             let gap = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
             return Ok(Self::new(format!("{}{gap}{ours}\n", self.text)));
         }

@@ -2,9 +2,13 @@
 //!
 //! Every edit reads the definition that the next start will use (`--inactive`), changes what it is about, leaves what
 //! others added, and defines it again. It does not know what the edits are.
+//!
+//! What is looked up while nothing is being changed comes from one [`listing`] of all domains, which all checks share.
 
+mod listing;
 mod undo;
 
+pub(crate) use listing::{Listing, all};
 pub use undo::{define_ours, names_to_undo, state_to_undo, undo_edit};
 
 use crate::container::Container;
@@ -36,6 +40,22 @@ impl<T> Lookup<T> {
         match self {
             Self::Found(found) => Ok(found),
             Self::Missing(reason) => bail!("{reason}"),
+        }
+    }
+
+    /// What was found, if it was: for those who do not need to know why it was not.
+    pub fn found(self) -> Option<T> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::Missing(_) => None,
+        }
+    }
+
+    /// What `change` makes of what was found.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
+        match self {
+            Self::Found(found) => Lookup::Found(change(found)),
+            Self::Missing(reason) => Lookup::Missing(reason),
         }
     }
 }
@@ -70,13 +90,13 @@ pub fn lock(at: &Container) -> Claim {
 /// # Errors
 /// When virsh cannot be run.
 pub fn names(cx: &Cx) -> Result<Lookup<Vec<String>>> {
-    Ok(match ask(cx, &["list", "--all", "--name"])? {
-        Lookup::Found(text) => {
-            let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
-            Lookup::Found(names.map(str::to_owned).collect())
-        }
-        Lookup::Missing(reason) => Lookup::Missing(reason),
-    })
+    if cx.is_settled() {
+        return Ok(match &*all(cx)? {
+            Lookup::Found(listing) => Lookup::Found(listing.names().cloned().collect()),
+            Lookup::Missing(reason) => Lookup::Missing(reason.clone()),
+        });
+    }
+    listing::names(cx)
 }
 
 /// The definition of the domain `name`, as the next start will use it.
@@ -84,28 +104,32 @@ pub fn names(cx: &Cx) -> Result<Lookup<Vec<String>>> {
 /// # Errors
 /// When virsh cannot be run, or what it prints is no XML.
 pub fn find(cx: &Cx, name: &str) -> Result<Lookup<Element>> {
+    if cx.is_settled() {
+        return listed(cx, name, |domain| domain.definition.clone());
+    }
     Ok(match ask(cx, &["dumpxml", "--inactive", name])? {
         Lookup::Found(text) => Lookup::Found(parse(&text)?),
         Lookup::Missing(reason) => Lookup::Missing(reason),
     })
 }
 
-/// The definitions of all domains but `name`, ours and others', as the next start will use them.
+/// What is listed of the domain `name`.
+fn listed<T>(cx: &Cx, name: &str, what: impl FnOnce(&listing::Listed) -> T) -> Result<Lookup<T>> {
+    Ok(match &*all(cx)? {
+        Lookup::Found(listing) => listing.find(name).map(what),
+        Lookup::Missing(reason) => Lookup::Missing(reason.clone()),
+    })
+}
+
+/// The process that runs the domain `name` and lives as long as it does, if it runs.
 ///
 /// # Errors
-/// When virsh cannot be run, or what it prints is no XML.
-pub fn others(cx: &Cx, name: &str) -> Result<Vec<Element>> {
-    let Lookup::Found(names) = names(cx)? else { return Ok(Vec::new()) };
-    let others = names.iter().filter(|other| *other != name);
-    // One virsh for all of them: it takes far longer to connect than to answer.
-    let commands: Vec<_> =
-        others.map(|other| format!("dumpxml --inactive '{}'", other.replace('\'', r"'\''"))).collect();
-    if commands.is_empty() {
-        return Ok(Vec::new());
+/// When virsh cannot be run, or what it prints makes no sense.
+pub fn process(cx: &Cx, name: &str) -> Result<Option<u32>> {
+    if cx.is_settled() {
+        return Ok(listed(cx, name, |domain| domain.process)?.found().flatten());
     }
-    let text = cx.read(&virsh().arg(commands.join("; ")))?;
-    let documents = text.split_inclusive("</domain>\n").filter(|document| !document.trim().is_empty());
-    documents.map(parse).collect()
+    Ok(ask(cx, &["domid", name])?.found().and_then(|id| id.trim().parse().ok()))
 }
 
 /// What libvirt says about the domain `name`: `running`, `shut off`, `paused`.
@@ -113,6 +137,9 @@ pub fn others(cx: &Cx, name: &str) -> Result<Vec<Element>> {
 /// # Errors
 /// When virsh cannot be run.
 pub fn state(cx: &Cx, name: &str) -> Result<Lookup<String>> {
+    if cx.is_settled() {
+        return listed(cx, name, |domain| domain.state.clone());
+    }
     Ok(match ask(cx, &["domstate", name])? {
         Lookup::Found(text) => Lookup::Found(text.trim().to_owned()),
         Lookup::Missing(reason) => Lookup::Missing(reason),
@@ -125,11 +152,12 @@ pub fn state(cx: &Cx, name: &str) -> Result<Lookup<String>> {
 /// # Errors
 /// When virsh cannot be run, or what it prints is no XML.
 pub fn outdated(cx: &Cx, name: &str) -> Result<Option<String>> {
-    let (Lookup::Found(live), Lookup::Found(defined)) = (ask(cx, &["dumpxml", name])?, find(cx, name)?)
-    else {
-        return Ok(None);
+    let live = match cx.is_settled() {
+        true => listing::live(cx)?.get(name).cloned(),
+        false => ask(cx, &["dumpxml", name])?.found().map(|text| parse(&text)).transpose()?,
     };
-    let (has, should) = (traits(&parse(&live)?), traits(&defined));
+    let (Some(live), Lookup::Found(defined)) = (live, find(cx, name)?) else { return Ok(None) };
+    let (has, should) = (traits(&live), traits(&defined));
     let list = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
         one.difference(other).map(String::as_str).collect::<Vec<_>>().join(", ")
     };
@@ -185,13 +213,22 @@ fn refusal(stderr: &str) -> Result<String> {
     let is_denied = ["permission denied", "authentication", "access denied", "not authorized"];
     let all = stderr.to_lowercase();
     if is_denied.iter().any(|sign| all.contains(sign)) {
-        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        return Err(Error::new(denied).context(format!("libvirt does not answer at `{URI}`")));
+        return Err(denied());
     }
     Ok(match why.strip_prefix("failed to get domain ") {
-        Some(name) => format!("the domain `{}` is not defined", name.trim_matches('\'')),
+        Some(name) => not_defined(name.trim_matches('\'')),
         None => format!("libvirt does not answer at `{URI}`: {why}"),
     })
+}
+
+/// That libvirt does not answer to whoever asks.
+fn denied() -> Error {
+    let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    Error::new(denied).context(format!("libvirt does not answer at `{URI}`"))
+}
+
+fn not_defined(name: &str) -> String {
+    format!("the domain `{name}` is not defined")
 }
 
 /// Whether `edit` has something to change in the definition of this container's domain.

@@ -19,6 +19,7 @@ mod hostile;
 mod kill;
 mod killed;
 mod like_debootstrap;
+mod looking;
 mod nut;
 mod nut_farm;
 mod outside;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         nut_farm::TESTS,
         rpm::TESTS,
         running::TESTS,
+        looking::TESTS,
         faults::TESTS,
         killed::TESTS,
         undoing::TESTS,

@@ -12,6 +12,11 @@
 //! ends at the reserved address, and that the host key is one of those in the container's files. No known_hosts file is
 //! read or changed.
 //!
+//! **A proof is kept** (below `cache/proofs` of the state directory) with a digest of all that it depended on: the very start of
+//! the container, what is in its `/etc` and which packages it has, the account's key and what it trusts, the host's set-up of
+//! ssh and of names, the emulator. While nothing of that changes, and for a day, a run or `drover plan` does not log in again:
+//! it looks whether the domain runs, whether somebody listens for ssh in it, and whether the host reaches it by its name.
+//!
 //! It tries for five minutes; an emulated system takes 15 to 60 seconds to boot. When it never answers, the error says
 //! how far it got: the domain, the lease of its address, the port, and the last lines of its journal.
 //!
@@ -21,8 +26,9 @@
 use crate::container::Container;
 use crate::domain::{self, Lookup};
 use crate::guest::emulate::Guest;
+use crate::guest::greeting::knock;
 use crate::guest::reserve_address::reserved;
-use crate::guest::ssh_proof::{Answer, attempt, knock};
+use crate::guest::ssh_proof::{Answer, PORT, attempt, prove};
 use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
@@ -92,7 +98,7 @@ fn diagnosis(cx: &Cx, at: &Container) -> Result<Vec<String>> {
         Lookup::Found(state) => format!("domain: {state}"),
         Lookup::Missing(reason) => format!("domain: {reason}"),
     });
-    match reserved(at)? {
+    match reserved(cx, at)? {
         Some(address) => lines.extend([lease(at, address)?, port(address)]),
         None => lines.push("address: none is reserved".to_owned()),
     }
@@ -114,8 +120,8 @@ fn lease(at: &Container, address: Ipv4Addr) -> Result<String> {
 }
 
 fn port(address: Ipv4Addr) -> String {
-    match knock(address) {
-        Ok(()) => format!("port 22 of {address}: open"),
+    match knock(address, PORT) {
+        Ok(_) => format!("port 22 of {address}: open"),
         Err(error) => format!("port 22 of {address}: {error}"),
     }
 }
@@ -163,7 +169,7 @@ impl FarmStep<Container> for AwaitSsh {
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
-        Ok(match attempt(cx, at)? {
+        Ok(match prove(cx, at)? {
             Answer::Proved => Check::Satisfied,
             Answer::NotYet(reason) | Answer::Deaf(reason) | Answer::Wrong(reason) => Check::needed(reason),
         })

@@ -56,7 +56,7 @@ fn every_edit_is_made_once_and_others_work_stays() {
     assert!(
         twice(&mut definition, |it| attach_interface::edit(&at, it)).contains("no interface on `lxcbr0`")
     );
-    assert!(twice(&mut definition, |it| unique_mac::edit(&at, &[], it)).contains("not `52:54:00:"));
+    assert!(twice(&mut definition, |it| unique_mac::edit(&at, &|_| false, it)).contains("not `52:54:00:"));
     assert!(twice(&mut definition, |it| console::edit(&at, it)).contains("no console"));
     let text = domain::text(&definition).expect("text");
     for kept in ["a53dd180", "by hand", "/data", "00:16:3E:00:00:01", "/sbin/init"] {
@@ -88,13 +88,14 @@ fn an_address_that_another_domain_has_is_given_up_and_a_good_one_kept() {
         let interfaces: Vec<_> = domain::devices(definition, "interface").collect();
         domain::attribute(interfaces[1], "mac", "address").expect("an address").to_owned()
     };
-    unique_mac::edit(&at, &[], &mut definition).expect("edited");
+    let edit = |definition: &mut Element, taken: &str| unique_mac::edit(&at, &|it| it == taken, definition);
+    edit(&mut definition, "").expect("edited");
     let first = address(&definition);
-    let reason = unique_mac::edit(&at, std::slice::from_ref(&first), &mut definition).expect("edited");
+    let reason = edit(&mut definition, &first).expect("edited");
     assert!(reason.expect("taken").contains("another domain has"));
     let second = address(&definition);
     assert_ne!(first, second);
-    assert_eq!(unique_mac::edit(&at, &[], &mut definition).expect("edited"), None, "a good one stays");
+    assert_eq!(edit(&mut definition, "").expect("edited"), None, "a good one stays");
 }
 
 #[test]

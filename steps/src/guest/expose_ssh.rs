@@ -16,7 +16,8 @@
 //! any but 127.0.0.1. **Who may come** is for your own firewall: a table of ours can let in nobody whom another one keeps
 //! out, and keeps out nobody.
 //!
-//! **Proved** by a connection through the port, at whose end the container's own host key has to be.
+//! **Proved** by a connection through the port, at whose end the container's own host key has to be. As with `AwaitSsh`, the
+//! proof is kept; while nothing changes that it depends on, it is enough that an ssh server greets at the port.
 //!
 //! **Changes** the table `ip drover_ssh` of nftables and no other, and `/etc/lxc/drover-ssh.nft`, which is that table as a
 //! text, and from which it is loaded. It is gone when the host restarts, and back with the next run; or put
@@ -29,6 +30,7 @@ use crate::container::Container;
 use crate::farm::Farm;
 use crate::guest::free_port::{free, listening};
 use crate::guest::reserve_address::reserved;
+use crate::guest::{greeting, kept_proof, ssh_inputs};
 use crate::inputs;
 use crate::ssh_ports::{CHAIN, Lead, SshPorts, TABLE};
 use crate::step::FarmStep;
@@ -37,6 +39,7 @@ use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -71,11 +74,11 @@ struct Edit {
     lead: Lead,
 }
 
-/// What the kernel has of our table; `None` if it has none.
-fn loaded(cx: &Cx) -> Result<Option<String>> {
+/// The lines of our table that the kernel has; `None` if it has none.
+fn loaded(cx: &Cx) -> Result<Option<HashSet<String>>> {
     let output = cx.probe(&Cmd::new("nft").args(["list", "chain", "ip", TABLE, CHAIN]))?;
     if output.status.success() {
-        return Ok(Some(output.stdout));
+        return Ok(Some(output.stdout.lines().map(|line| line.trim().to_owned()).collect()));
     }
     ensure!(
         output.stderr.contains("No such file or directory"),
@@ -92,15 +95,33 @@ fn check_loaded(cx: &Cx, lead: &Lead) -> Result<Check> {
     if !geteuid().is_root() {
         return Ok(Check::needed(format!("only root can ask whether {FILE} is loaded")));
     }
-    let has_rule = |text: &String| text.lines().any(|line| line.trim() == lead.rule());
-    Ok(match loaded(cx)?.is_some_and(|text| has_rule(&text)) {
+    let known = cx.once("the ports of nftables that lead to containers", || loaded(cx))?;
+    Ok(match known.as_ref().as_ref().is_some_and(|lines| lines.contains(&lead.rule())) {
         true => Check::Satisfied,
         false => Check::needed(format!("{FILE} is not loaded as it is")),
     })
 }
 
-/// Whether the port leads to the container: its own host key is at the end.
-fn check_answer(cx: &Cx, at: &Container, port: u16) -> Result<Check> {
+/// Whether the port leads to the container: by the last proof, if nothing has changed since and somebody greets there; else
+/// by a new one, which is kept.
+fn check_answer(cx: &Cx, at: &Container, lead: &Lead) -> Result<Check> {
+    let Some(inputs) = ssh_inputs::digest(cx, at, lead.address)? else {
+        return Ok(Check::needed(format!("the domain `{}` does not run", at.name)));
+    };
+    let (name, inputs) = (format!("{}.port", at.name), format!("{inputs}-{}", lead.port));
+    if kept_proof::holds(cx, &name, &inputs)? {
+        let missing = greeting::missing(cx, own_address(&at.farm)?, lead.port)?;
+        return Ok(missing.map_or(Check::Satisfied, Check::needed));
+    }
+    let answer = scan(cx, at, lead.port)?;
+    if answer.is_satisfied() {
+        kept_proof::keep(cx, &name, &inputs)?;
+    }
+    Ok(answer)
+}
+
+/// Whether the container's own host key is at the end of the port.
+fn scan(cx: &Cx, at: &Container, port: u16) -> Result<Check> {
     let Some(rootfs) = Rootfs::find(at.rootfs())? else {
         return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
     };
@@ -236,19 +257,20 @@ impl FarmStep<Container> for ExposeSsh {
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
-        let Some(address) = reserved(at)? else {
+        let Some(address) = reserved(cx, at)? else {
             return Ok(Check::needed(format!("no address is reserved for `{}`", at.name)));
         };
         let Edit { before, after, lead } = self.edit(at, address)?;
         if let Check::Needed { diff, .. } = Check::text(FILE, before.as_deref(), &after) {
             return Ok(Check::Needed { reason: format!("no port of the host leads to `{}`", at.name), diff });
         }
-        check_loaded(cx, &lead)?.and_then(|| check_answer(cx, at, lead.port))
+        check_loaded(cx, &lead)?.and_then(|| check_answer(cx, at, &lead))
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         ensure_forwarding()?;
-        let address = reserved(at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
+        let address =
+            reserved(cx, at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
         let Edit { after, lead, .. } = self.edit(at, address)?;
         file().write(&after)?;
         cx.run(&Cmd::new("nft").args(["-f", FILE]))?;

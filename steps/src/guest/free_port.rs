@@ -1,27 +1,59 @@
-//! TCP ports of the host that nobody has. It does not know what they are for.
+//! TCP ports: at which ones something listens, and which ones of the host nobody has. It does not know what they are for.
 
 use crate::ssh_ports::SshPorts;
 use anyhow::{Context, Result, anyhow};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 /// Below those that the kernel gives away by itself, and beyond those of known services.
 const AUTO: RangeInclusive<u16> = 22000..=22999;
 
 /// The ports of the host at which something listens.
 pub(super) fn listening() -> Result<BTreeSet<u16>> {
+    listening_in(Path::new("/proc/net"))
+}
+
+/// The ports at which something listens in the container whose domain is run by `process`. None if it has ended, or shares
+/// the network of the host.
+///
+/// # Errors
+/// When that cannot be found out.
+pub(super) fn listening_below(process: u32) -> Result<BTreeSet<u16>> {
+    // The process is libvirt's, in the host's network; its child is the container's first one.
+    let children = read(Path::new(&format!("/proc/{process}/task/{process}/children")))?;
     let mut ports = BTreeSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        // A kernel without IPv6 has no table of it.
-        match fs::read_to_string(table) {
-            Ok(text) => ports.extend(text.lines().filter_map(listener)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("read `{table}`")),
+    for child in children.unwrap_or_default().split_whitespace() {
+        let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        if network(child) != network("self") {
+            ports.extend(listening_in(Path::new(&format!("/proc/{child}/net")))?);
         }
     }
     Ok(ports)
+}
+
+fn listening_in(network: &Path) -> Result<BTreeSet<u16>> {
+    let mut ports = BTreeSet::new();
+    // A kernel without IPv6 has no table of it.
+    for table in ["tcp", "tcp6"] {
+        let text = read(&network.join(table))?.unwrap_or_default();
+        ports.extend(text.lines().filter_map(listener));
+    }
+    Ok(ports)
+}
+
+/// The text of a file of `/proc`; `None` if it is not there, or tells of a process that has ended.
+fn read(file: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read `{}`", file.display())),
+    }
 }
 
 /// The port in a line of the kernel's table, if it is one of a socket that listens.

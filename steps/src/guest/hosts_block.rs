@@ -1,6 +1,7 @@
 //! Our block of `/etc/hosts`: the containers' names, in lines of ours between two marks. It does not read the file.
 
 use anyhow::{Result, bail};
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 const BEGIN: &str = "# drover begin: the names of containers";
@@ -82,6 +83,51 @@ impl HostsBlock<'_> {
     }
 }
 
+/// What `/etc/hosts` says of names, quick to look up.
+#[derive(Debug, Default)]
+pub(crate) struct HostNames {
+    /// The first IPv4 address of each name, in small letters, wherever it stands.
+    first: HashMap<String, Ipv4Addr>,
+    /// The names that lines of others have, in small letters.
+    foreign: HashSet<String>,
+}
+
+impl HostNames {
+    /// Those of a text.
+    ///
+    /// # Errors
+    /// As those of [`HostsBlock::read`].
+    pub(crate) fn read(text: &str) -> Result<Self> {
+        let block = HostsBlock::read(text)?;
+        let mut all = Self::default();
+        let parts = [(block.before, false), (&*block.ours.join("\n"), true), (block.after, false)];
+        for (line, is_ours) in
+            parts.iter().flat_map(|(part, is_ours)| part.lines().map(move |line| (line, is_ours)))
+        {
+            let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
+            for name in names(line).map(str::to_ascii_lowercase) {
+                if !is_ours {
+                    all.foreign.insert(name.clone());
+                }
+                if let Some(address) = address {
+                    all.first.entry(name).or_insert(address);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The address that the file gives to `name` first.
+    pub(crate) fn address(&self, name: &str) -> Option<Ipv4Addr> {
+        self.first.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// Whether a line of somebody else has `name`.
+    pub(crate) fn is_foreign(&self, name: &str) -> bool {
+        self.foreign.contains(&name.to_ascii_lowercase())
+    }
+}
+
 /// The names of a line, which follow the address.
 fn names(line: &str) -> impl Iterator<Item = &str> {
     let content = line.split_once('#').map_or(line, |(content, _)| content);
@@ -122,6 +168,17 @@ mod tests {
         assert_eq!(one, format!("{theirs}{BEGIN}\n10.0.3.6 b\n{END}\n10.9.9.9 later\n"));
         assert_eq!(without(&one, "b"), format!("{theirs}10.9.9.9 later\n"));
         assert_eq!(without(theirs, "localhost"), theirs);
+    }
+
+    #[test]
+    fn names_are_found_as_the_host_finds_them() {
+        let text = with("::1 a\n10.0.3.9 x Y # a\n", "a", 5) + "10.0.3.8 a x\n";
+        let names = HostNames::read(&text).expect("whole");
+        assert_eq!(names.address("A"), Some(at(5)), "the first one counts");
+        assert_eq!((names.address("x"), names.address("y")), (Some(at(9)), Some(at(9))));
+        assert_eq!(names.address("b"), None);
+        assert!(names.is_foreign("a") && names.is_foreign("X"));
+        assert!(!HostNames::read(&with("", "a", 5)).expect("whole").is_foreign("a"));
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! **To take it back**, `drover destroy`; or remove the line, or the whole block.
 
 use crate::container::Container;
-use crate::guest::hosts_block::HostsBlock;
+use crate::guest::hosts_block::{HostNames, HostsBlock};
 use crate::guest::reserve_address::reserved;
 use crate::inputs;
 use crate::resource;
@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 const FILE: &str = "/etc/hosts";
 
@@ -49,6 +50,24 @@ fn resolved(cx: &Cx, name: &str) -> Result<Vec<Ipv4Addr>> {
         Some(2) => Ok(Vec::new()),
         _ => bail!("`getent ahostsv4 {name}` failed: {}", output.stderr.trim()),
     }
+}
+
+/// What the file says of names.
+fn names(cx: &Cx) -> Result<Arc<HostNames>> {
+    cx.once("the names in /etc/hosts", || {
+        HostNames::read(&HostFile::new(FILE).read()?.unwrap_or_default()).context(FILE)
+    })
+}
+
+/// Whether this host finds `address` first for `name`.
+///
+/// # Errors
+/// When that cannot be found out.
+pub(super) fn leads_to(cx: &Cx, name: &str, address: Ipv4Addr) -> Result<bool> {
+    Ok(match names(cx)?.address(name) {
+        Some(first) => first == address,
+        None => resolved(cx, name)?.first() == Some(&address),
+    })
 }
 
 /// The file as it is and as it should be, with this container at `address`.
@@ -89,9 +108,13 @@ impl FarmStep<Container> for HostsFile {
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
-        let Some(address) = reserved(at)? else {
+        let Some(address) = reserved(cx, at)? else {
             return Ok(Check::needed(format!("no address is reserved for `{}`", at.name)));
         };
+        let names = names(cx)?;
+        if names.address(&at.name) == Some(address) && !names.is_foreign(&at.name) {
+            return Ok(Check::Satisfied);
+        }
         let (before, after) = edit(cx, at, address)?;
         Ok(match Check::text(FILE, Some(&before), &after) {
             Check::Needed { diff, .. } => Check::Needed {
@@ -103,7 +126,8 @@ impl FarmStep<Container> for HostsFile {
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
-        let address = reserved(at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
+        let address =
+            reserved(cx, at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
         HostFile::new(FILE).write(&edit(cx, at, address)?.1)
     }
 
@@ -119,7 +143,8 @@ impl FarmStep<Container> for HostsFile {
     }
 
     fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {
-        let address = reserved(at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
+        let address =
+            reserved(cx, at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
         let found = resolved(cx, &at.name)?;
         match found.first() {
             Some(first) if *first == address => Ok(()),

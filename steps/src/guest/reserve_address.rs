@@ -29,7 +29,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use drover_engine::{Check, Claim, Cx, HostFile, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// See the manual above.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,8 +52,14 @@ pub enum Address {
 ///
 /// # Errors
 /// When the file cannot be read, or names the container twice.
-pub(crate) fn reserved(at: &Container) -> Result<Option<Ipv4Addr>> {
-    read(&at.farm)?.address(&at.name).with_context(|| file(&at.farm).path().display().to_string())
+pub(crate) fn reserved(cx: &Cx, at: &Container) -> Result<Option<Ipv4Addr>> {
+    let known = known(cx, &at.farm)?;
+    known.address(&at.name).with_context(|| file(&at.farm).path().display().to_string())
+}
+
+/// The file, which all checks share.
+fn known(cx: &Cx, farm: &Farm) -> Result<Arc<DnsmasqHosts>> {
+    cx.once(&format!("the reservations in {}", file(farm).path().display()), || read(farm))
 }
 
 fn file(farm: &Farm) -> HostFile {
@@ -61,21 +70,31 @@ fn read(farm: &Farm) -> Result<DnsmasqHosts> {
     Ok(DnsmasqHosts::new(file(farm).read()?.unwrap_or_default()))
 }
 
-/// The addresses that containers may have: all of the network but the bridge's, which is the first.
-fn candidates(farm: &Farm) -> impl Iterator<Item = Ipv4Addr> + Clone {
-    farm.network.hosts().skip(1)
+/// The addresses that containers may have, from the first to the last: all of the network but the bridge's, which comes
+/// before them. `None` if there are none.
+fn candidates(farm: &Farm) -> Option<RangeInclusive<u32>> {
+    let mut hosts = farm.network.hosts();
+    let (_bridge, first) = (hosts.next()?, hosts.next()?);
+    let last = hosts.next_back().unwrap_or(first);
+    Some(first.into()..=last.into())
+}
+
+fn is_candidate(farm: &Farm, address: Ipv4Addr) -> bool {
+    candidates(farm).is_some_and(|all| all.contains(&address.into()))
 }
 
 /// A free address, the search beginning at a place that follows from the name.
-fn free(at: &Container, hosts: &DnsmasqHosts, leased: &[Ipv4Addr]) -> Result<Ipv4Addr> {
+fn free(at: &Container, hosts: &DnsmasqHosts, leases: &Leases) -> Result<Ipv4Addr> {
     let all = candidates(&at.farm);
-    let count = all.clone().count();
-    ensure!(count > 0, "the network {} has no room for containers", at.farm.network);
+    let all = all.with_context(|| format!("the network {} has no room for containers", at.farm.network))?;
     let digest = Sha256::digest(at.name.as_bytes());
-    let start = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) as usize % count;
-    let is_free =
-        |address: &Ipv4Addr| !leased.contains(address) && hosts.holder(*address, &at.name).is_none();
-    all.clone().skip(start).chain(all.take(start)).find(is_free).ok_or_else(|| {
+    let start = u64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]));
+    let (first, last) = (*all.start(), *all.end());
+    // The remainder is less than the count of all, so that it has as many bits at the most.
+    let begin = first + u32::try_from(start % (u64::from(last - first) + 1)).unwrap_or_default();
+    let is_lent = |address| leases.get(&address).is_some_and(|name| *name != at.name);
+    let is_free = |address: &Ipv4Addr| !is_lent(*address) && hosts.holder(*address, &at.name).is_none();
+    (begin..=last).chain(first..begin).map(Ipv4Addr::from).find(is_free).ok_or_else(|| {
         anyhow!(
             "no address of {} is free: remove lines of {} that nobody needs, or give the bridge a larger network",
             at.farm.network,
@@ -84,18 +103,25 @@ fn free(at: &Container, hosts: &DnsmasqHosts, leased: &[Ipv4Addr]) -> Result<Ipv
     })
 }
 
-/// The addresses that dnsmasq has lent to others than `name`.
-fn leased(at: &Container) -> Result<Vec<Ipv4Addr>> {
-    let text = HostFile::new(at.farm.leases()).read()?.unwrap_or_default();
-    // Each line: when it ends, hardware address, address, name, client id.
-    let fields = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let others = fields.filter(|fields| fields.get(3).is_some_and(|name| *name != at.name));
-    Ok(others.filter_map(|fields| fields[2].parse().ok()).collect())
+/// The addresses that dnsmasq has lent, and to whom.
+type Leases = HashMap<Ipv4Addr, String>;
+
+/// The leases, which all checks share.
+fn leases(cx: &Cx, farm: &Farm) -> Result<Arc<Leases>> {
+    let file = farm.leases();
+    cx.once(&format!("the leases in {}", file.display()), || {
+        let text = HostFile::new(&file).read()?.unwrap_or_default();
+        // Each line: when it ends, hardware address, address, name, client id.
+        let fields = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        Ok(fields
+            .filter_map(|fields| Some((fields.get(2)?.parse().ok()?, (*fields.get(3)?).to_owned())))
+            .collect())
+    })
 }
 
 impl ReserveAddress {
     /// The address that the container has or is to have.
-    fn choose(&self, at: &Container, hosts: &DnsmasqHosts) -> Result<Ipv4Addr> {
+    fn choose(&self, cx: &Cx, at: &Container, hosts: &DnsmasqHosts) -> Result<Ipv4Addr> {
         if let Address::Fixed(address) = self.0 {
             return match hosts.holder(address, &at.name) {
                 None => Ok(address),
@@ -104,25 +130,29 @@ impl ReserveAddress {
         }
         match hosts.address(&at.name)? {
             Some(address) if self.may_stay(at, hosts, address) => Ok(address),
-            _ => free(at, hosts, &leased(at)?),
+            _ => free(at, hosts, &*leases(cx, &at.farm)?),
         }
     }
 
     fn may_stay(&self, at: &Container, hosts: &DnsmasqHosts, address: Ipv4Addr) -> bool {
-        candidates(&at.farm).any(|candidate| candidate == address)
-            && hosts.holder(address, &at.name).is_none()
+        is_candidate(&at.farm, address) && hosts.holder(address, &at.name).is_none()
     }
 
-    /// The file as it is, and as it should be.
-    fn edit(&self, at: &Container) -> Result<(Option<String>, DnsmasqHosts)> {
-        let path = at.farm.dnsmasq_hosts().display().to_string();
-        let before = file(&at.farm).read()?;
-        let hosts = DnsmasqHosts::new(before.clone().unwrap_or_default());
-        let after = self.choose(at, &hosts).and_then(|address| match hosts.address(&at.name)? {
-            Some(known) if known == address => Ok(hosts),
-            _ => hosts.with(&at.name, address),
-        });
-        Ok((before, after.context(path)?))
+    /// The file as it should be, with the address that the container is to have; `None` if it is so already.
+    fn edit(
+        &self,
+        cx: &Cx,
+        at: &Container,
+        hosts: &DnsmasqHosts,
+    ) -> Result<Option<(DnsmasqHosts, Ipv4Addr)>> {
+        let edit = || -> Result<_> {
+            let address = self.choose(cx, at, hosts)?;
+            match hosts.address(&at.name)? {
+                Some(known) if known == address => Ok(None),
+                _ => Ok(Some((hosts.with(&at.name, address)?, address))),
+            }
+        };
+        edit().with_context(|| at.farm.dnsmasq_hosts().display().to_string())
     }
 }
 
@@ -147,7 +177,7 @@ impl FarmStep<Container> for ReserveAddress {
                 at.farm.bridge
             );
             ensure!(
-                candidates(&at.farm).any(|candidate| candidate == address),
+                is_candidate(&at.farm, address),
                 "the address {address} is outside of the network {}",
                 at.farm.network
             );
@@ -178,20 +208,23 @@ impl FarmStep<Container> for ReserveAddress {
         vec![Claim::lock(at.farm.dnsmasq_hosts().display().to_string())]
     }
 
-    fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
-        let (before, after) = self.edit(at)?;
+    fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
+        let hosts = known(cx, &at.farm)?;
+        let Some((after, address)) = self.edit(cx, at, &hosts)? else { return Ok(Check::Satisfied) };
         let path = at.farm.dnsmasq_hosts().display().to_string();
-        match Check::text(&path, before.as_deref(), after.text()) {
+        Ok(match Check::text(&path, Some(hosts.text()), after.text()) {
             Check::Needed { diff, .. } => {
-                let address = after.address(&at.name)?.map(|address| address.to_string()).unwrap_or_default();
-                Ok(Check::Needed { reason: format!("{path} has no line `{},{address}`", at.name), diff })
+                Check::Needed { reason: format!("{path} has no line `{},{address}`", at.name), diff }
             }
-            satisfied @ Check::Satisfied => Ok(satisfied),
-        }
+            satisfied @ Check::Satisfied => satisfied,
+        })
     }
 
-    fn apply(&self, _cx: &Cx, at: &Container) -> Result<()> {
-        file(&at.farm).write(self.edit(at)?.1.text())
+    fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        match self.edit(cx, at, &read(&at.farm)?)? {
+            Some((after, _)) => file(&at.farm).write(after.text()),
+            None => Ok(()),
+        }
     }
 
     fn undo<'a>(&'a self, _cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
@@ -236,32 +269,39 @@ mod tests {
     fn what_is_free_follows_from_the_name_and_from_what_is_taken() {
         let at = container("a", "10.0.3.0/29");
         let mut hosts = DnsmasqHosts::default();
-        let first = free(&at, &hosts, &[]).expect("room");
-        assert_eq!(free(&at, &hosts, &[]).expect("room"), first, "the same name, the same address");
+        let none = Leases::new();
+        let first = free(&at, &hosts, &none).expect("room");
+        assert_eq!(free(&at, &hosts, &none).expect("room"), first, "the same name, the same address");
         let mut given = vec![first];
         hosts = hosts.with("other", first).expect("added");
-        while let Ok(next) = free(&at, &hosts, &[]) {
+        while let Ok(next) = free(&at, &hosts, &none) {
             assert!(!given.contains(&next) && next != address(1), "{next}");
             hosts = hosts.with(&format!("other{}", given.len()), next).expect("added");
             given.push(next);
         }
         assert_eq!(given.len(), 5, "eight, but for the network's, the bridge's and the broadcast's");
-        assert!(free(&at, &DnsmasqHosts::default(), &given).is_err(), "lent ones are not free");
+        let lent = |name: &str| given.iter().map(|address| (*address, name.to_owned())).collect::<Leases>();
+        assert!(free(&at, &DnsmasqHosts::default(), &lent("b")).is_err(), "lent ones are not free");
+        assert_eq!(free(&at, &DnsmasqHosts::default(), &lent("a")).expect("its own"), first);
     }
 
     #[test]
     fn an_address_is_kept_unless_it_cannot_stay() {
         let at = container("a", "10.0.3.0/24");
-        let auto = ReserveAddress(Address::Auto);
+        let (auto, cx) = (ReserveAddress(Address::Auto), Cx::to_look());
         let kept = DnsmasqHosts::new("a,10.0.3.77\n");
-        assert_eq!(auto.choose(&at, &kept).expect("kept"), address(77));
+        assert_eq!(auto.choose(&cx, &at, &kept).expect("kept"), address(77));
         for text in ["a,10.0.3.77\nb,10.0.3.77\n", "a,10.0.4.77\n", "a,10.0.3.1\n"] {
-            assert_ne!(auto.choose(&at, &DnsmasqHosts::new(text)).expect("another"), address(77), "{text}");
+            assert_ne!(
+                auto.choose(&cx, &at, &DnsmasqHosts::new(text)).expect("another"),
+                address(77),
+                "{text}"
+            );
         }
         let fixed = ReserveAddress(Address::Fixed(address(9)));
-        assert_eq!(fixed.choose(&at, &kept).expect("moved"), address(9));
+        assert_eq!(fixed.choose(&cx, &at, &kept).expect("moved"), address(9));
         let error =
-            fixed.choose(&at, &DnsmasqHosts::new("52:54:00:00:00:01,b,10.0.3.9\n")).expect_err("taken");
+            fixed.choose(&cx, &at, &DnsmasqHosts::new("52:54:00:00:00:01,b,10.0.3.9\n")).expect_err("taken");
         assert!(error.to_string().contains("b,10.0.3.9"), "{error}");
     }
 

@@ -1,14 +1,19 @@
-//! One attempt to prove that a container answers ssh as the plan says. It does not know how often to try.
+//! The proof that a container answers ssh as the plan says. It does not know how often to try.
+//!
+//! A login takes an emulated system a second or more, and even to greet takes a good part of that. So a proof is kept, and as
+//! long as nothing has changed that it depended on, it is enough that sshd listens and can be reached, which the kernel knows.
 
 use crate::container::Container;
 use crate::domain::{self, Lookup};
+use crate::guest::free_port::listening_below;
+use crate::guest::hosts_file::leads_to;
 use crate::guest::reserve_address::reserved;
 use crate::guest::ssh::Ssh;
+use crate::guest::{greeting, kept_proof, ssh_inputs};
 use crate::program;
 use anyhow::{Context, Result};
 use drover_engine::{Cmd, Cx};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::Ipv4Addr;
 
 /// What came of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +28,9 @@ pub(crate) enum Answer {
     Wrong(String),
 }
 
+/// Where sshd listens.
+pub(crate) const PORT: u16 = 22;
+
 /// A variable that must arrive.
 const VARIABLE: &str = "DROVER_PROOF";
 
@@ -36,20 +44,62 @@ struct Target<'a> {
     ssh: Ssh<'a>,
 }
 
-/// Tries once: by name, as the account, with its key and the host keys that the container's files hold.
+/// Looks whether the last proof holds; if it does not, tries as [`attempt`] does.
+///
+/// # Errors
+/// When it cannot be found out.
+pub(crate) fn prove(cx: &Cx, at: &Container) -> Result<Answer> {
+    let address = match address(cx, at)? {
+        Ok(address) => address,
+        Err(reason) => return Ok(Answer::NotYet(reason)),
+    };
+    let holds = match ssh_inputs::digest(cx, at, address)? {
+        Some(inputs) => kept_proof::holds(cx, &at.name, &inputs)? && is_open(cx, at, address)?,
+        None => false,
+    };
+    if holds { Ok(Answer::Proved) } else { attempt(cx, at) }
+}
+
+/// Whether the name leads to the address, somebody listens for ssh in the container, and the host reaches it. Nobody there is
+/// disturbed.
+fn is_open(cx: &Cx, at: &Container, address: Ipv4Addr) -> Result<bool> {
+    let Some(process) = domain::process(cx, &at.name)? else { return Ok(false) };
+    let listens = listening_below(process)?.contains(&PORT);
+    Ok(listens && greeting::is_reached(address) && leads_to(cx, &at.name, address)?)
+}
+
+/// Tries once: by name, as the account, with its key and the host keys that the container's files hold. In a run, a proof is
+/// kept.
 ///
 /// # Errors
 /// When the attempt itself cannot be made.
 pub(crate) fn attempt(cx: &Cx, at: &Container) -> Result<Answer> {
-    if let Some(reason) = not_running(cx, at)? {
-        return Ok(Answer::NotYet(reason));
-    }
-    let Some(address) = reserved(at)? else {
-        return Ok(Answer::NotYet(format!("no address is reserved for `{}`", at.name)));
+    let address = match address(cx, at)? {
+        Ok(address) => address,
+        Err(reason) => return Ok(Answer::NotYet(reason)),
     };
+    // Before it is proved, so that what changes meanwhile is not taken for proved.
+    let inputs = ssh_inputs::digest(cx, at, address)?;
+    let answer = log_in(cx, at, address)?;
+    if let (Answer::Proved, Some(inputs)) = (&answer, inputs) {
+        kept_proof::keep(cx, &at.name, &inputs)?;
+    }
+    Ok(answer)
+}
+
+/// Its address, or why nothing can answer there yet.
+fn address(cx: &Cx, at: &Container) -> Result<Result<Ipv4Addr, String>> {
+    if let Some(reason) = not_running(cx, at)? {
+        return Ok(Err(reason));
+    }
+    let none = || format!("no address is reserved for `{}`", at.name);
+    Ok(reserved(cx, at)?.ok_or_else(none))
+}
+
+fn log_in(cx: &Cx, at: &Container, address: Ipv4Addr) -> Result<Answer> {
     // A system that boots drops packets, for which ssh would wait longer than it takes to boot.
-    if let Err(error) = knock(address) {
-        return Ok(Answer::NotYet(format!("port 22 of {address}: {error}")));
+    if let Err(error) = greeting::knock(address, PORT) {
+        return Ok(Answer::NotYet(format!("port {PORT} of {address}: {error}")));
     }
     let key = at.farm.key();
     if !key.try_exists().with_context(|| format!("look for the key `{}`", key.display()))? {
@@ -59,14 +109,6 @@ pub(crate) fn attempt(cx: &Cx, at: &Container) -> Result<Answer> {
         return Ok(Answer::NotYet(format!("`{}` has no ssh host keys in its /etc/ssh", at.name)));
     };
     Target { at, address, ssh }.attempt(cx)
-}
-
-/// Whether anybody listens for ssh at `address`.
-///
-/// # Errors
-/// Why nobody does.
-pub(crate) fn knock(address: Ipv4Addr) -> std::io::Result<()> {
-    TcpStream::connect_timeout(&SocketAddr::from((address, 22)), Duration::from_secs(2)).map(drop)
 }
 
 /// Why nothing can answer yet.

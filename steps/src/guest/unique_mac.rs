@@ -15,7 +15,7 @@
 //! **To take it back**: `drover destroy`, which gives a domain that was there before the address that it had.
 
 use crate::container::Container;
-use crate::domain::{self, Validation};
+use crate::domain::{self, Listing, Lookup, Validation};
 use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
@@ -37,14 +37,12 @@ fn candidates(name: &str) -> Vec<String> {
     triples.map(|bytes| format!("52:54:00:{:02x}:{:02x}:{:02x}", bytes[0], bytes[1], bytes[2])).collect()
 }
 
-/// The addresses of all other domains, in lower case.
-fn taken(cx: &Cx, at: &Container) -> Result<Vec<String>> {
-    let others = domain::others(cx, &at.name)?;
-    let interfaces = others.iter().flat_map(|other| domain::devices(other, "interface"));
-    Ok(interfaces.filter_map(|it| Some(domain::attribute(it, "mac", "address")?.to_lowercase())).collect())
-}
-
-pub(super) fn edit(at: &Container, taken: &[String], definition: &mut Element) -> Result<Option<String>> {
+/// The edit, with the addresses of all other domains in mind. `is_taken` is asked in lower case.
+pub(super) fn edit(
+    at: &Container,
+    is_taken: &dyn Fn(&str) -> bool,
+    definition: &mut Element,
+) -> Result<Option<String>> {
     let bridge = at.farm.bridge.as_str();
     let devices = domain::child(definition, "devices");
     let mut interfaces = domain::children(devices, "interface");
@@ -55,14 +53,19 @@ pub(super) fn edit(at: &Container, taken: &[String], definition: &mut Element) -
     let mac = domain::child(interface, "mac");
     let was = mac.attributes.get("address").map(|address| address.to_lowercase()).unwrap_or_default();
     let mut good = candidates(&at.name);
-    good.retain(|address| !taken.contains(address));
+    good.retain(|address| !is_taken(address));
     if good.contains(&was) {
         return Ok(None);
     }
     let wanted = good.first().with_context(|| format!("every address of `{}` is taken", at.name))?;
     mac.attributes.insert("address".to_owned(), wanted.clone());
-    let shared = if taken.contains(&was) { ", which another domain has too" } else { "" };
+    let shared = if is_taken(&was) { ", which another domain has too" } else { "" };
     Ok(Some(format!("the interface of `{}` has the address `{was}`{shared}, not `{wanted}`", at.name)))
+}
+
+/// Whether another domain has an address. Where there is no libvirt, there are no others.
+fn is_taken<'a>(others: &'a Lookup<Listing>, at: &'a Container) -> impl Fn(&str) -> bool + 'a {
+    move |address| matches!(others, Lookup::Found(others) if others.is_taken(address, &at.name))
 }
 
 impl FarmStep<Container> for UniqueMac {
@@ -96,12 +99,13 @@ impl FarmStep<Container> for UniqueMac {
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
-        let taken = taken(cx, at)?;
-        domain::check_edit(cx, at, &|definition| edit(at, &taken, definition))
+        let others = domain::all(cx)?;
+        domain::check_edit(cx, at, &|definition| edit(at, &is_taken(&others, at), definition))
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
-        let taken = taken(cx, at)?;
-        domain::apply_edit(cx, at, Validation::Skipped, &|definition| edit(at, &taken, definition))
+        let others = domain::all(cx)?;
+        let edit = |definition: &mut Element| edit(at, &is_taken(&others, at), definition);
+        domain::apply_edit(cx, at, Validation::Skipped, &edit)
     }
 }
