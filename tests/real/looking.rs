@@ -30,9 +30,9 @@ fn looked(site: &Site) -> Result<()> {
     expect(&host, "run", VIRSH, 0)?;
     let changed: Vec<_> = outcomes(&host)?.into_iter().filter(|(_, it)| it != "unchanged").collect();
     ensure!(changed.is_empty(), "{changed:?}");
-    // Many more containers are no more questions.
+    // Many more containers are no more questions. That the disk may be too small for them does not matter here.
     host.write("/root/many.ron", &many(&host.read(PAIR)?))?;
-    let planned = drover(&host, &["plan", "--brief", "/root/many.ron"])?.ok()?.stdout;
+    let planned = drover(&host, &["plan", "--brief", "/root/many.ron"])?.stdout;
     ensure!(planned.contains("new-59/await-ssh: the domain `new-59` is not defined"), "{planned}");
     expect(&host, "plan of many", VIRSH, 0)?;
 
