@@ -123,7 +123,7 @@ pub(crate) fn size(stream: Stream) -> Option<(usize, usize)> {
 /// Whether lines on standard error can be drawn over: it is a terminal that says what it is, and nobody keeps what it shows
 /// as a log, as CI does.
 pub(crate) fn can_draw() -> bool {
-    io::stderr().is_terminal() && is_smart() && !is_set("CI") && size(Stream::Err).is_some()
+    io::stderr().is_terminal() && is_smart() && !is_set("CI")
 }
 
 /// A text as it suits the stream: with colours or without.

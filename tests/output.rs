@@ -331,6 +331,9 @@ fn a_terminal_shows_what_it_can() -> Result<()> {
         ensure!(!text.contains("\x1b[1A") && !text.contains("\x1b[2K"), "{environment}: {text:?}");
         fs::remove_file(world.path(long))?;
     }
+    // As a serial console, which does not say how wide it is.
+    ensure!(world.at_terminal(0, "", "run plan.ron")?.contains("\x1b[2K"), "no bars");
+    fs::remove_file(world.path(long))?;
     for columns in [20, 40, 120] {
         let text = world.at_terminal(columns, "", "run plan.ron")?;
         fs::remove_file(world.path(long))?;
