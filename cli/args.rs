@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Undo what Drover made of a plan, last first; what it found and took over stays
     Destroy(Destroy),
+    /// Look after the state directory: what is remembered of runs
+    State(State),
 }
 
 /// A plan, and which part of it.
@@ -326,6 +328,54 @@ pub(crate) struct Destroy {
     /// Undo the host's part, too, though things were made that this plan does not know and that may need it
     #[arg(long, conflicts_with = "container")]
     pub(crate) disregard_others: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct State {
+    #[command(subcommand)]
+    pub(crate) verb: StateVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateVerb {
+    /// Say what is damaged in it, and what follows from that; changes nothing, ends with 1 if anything is
+    Check(StateCheck),
+    /// Mend it: move aside what is damaged, and make it again from what else there is; deletes nothing
+    Repair,
+    /// Write all that stands in it to standard output, as lines of JSON; changes nothing
+    Export,
+    /// After a loss: from now on, take what is found of a plan for made by Drover, so that `destroy` undoes it
+    Adopt(Adopt),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct StateCheck {
+    /// JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Adopt {
+    /// The plan's file
+    pub(crate) plan: PathBuf,
+    /// Set a value in the plan, as for `run`; may be repeated
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) passed: Passed,
+    /// Only this container, and not the host nor base systems; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Vec<String>,
+    /// Do not ask
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Show what would be taken for Drover's, and end
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// JSON on standard output
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Group)]

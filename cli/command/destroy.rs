@@ -8,7 +8,7 @@ use crate::output::{print, print_json, tell, tell_part};
 use crate::signals::Listener;
 use anyhow::{Result, bail, ensure};
 use drover_engine::{Graph, Interrupt, Kept, NothingSelected, Selection, Takeback, Work};
-use drover_state::{Journal, Lock, StateDir};
+use drover_state::{Journal, Lock, Records, StateDir};
 use drover_steps::plan::{Loaded, nearest};
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
@@ -43,17 +43,17 @@ fn command(target: &Target, options: &Destroy) -> String {
 /// Undoes what was made of a plan.
 pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     let (plan, text) = load_text(&options.plan, &options.set)?;
-    let selected = selection(&plan, options)?;
-    if !options.dry_run {
-        super::require_root()?;
+    let selected = selection(&plan, &options.container)?;
+    if options.dry_run {
+        return preview(state, &plan, &selected, options);
     }
+    super::require_root()?;
     let Some(state) = existing_state_dir(state)? else { return told(&[], options) };
+    let state = StateDir::open(state.path())?;
     let lock = Lock::acquire(&state)?;
     let (mut journal, notes) = Journal::open(&state, lock)?;
     notes.iter().for_each(|note| tell(&format!("drover: {note}")));
-    if options.container.is_empty() && !options.disregard_others {
-        refuse_strangers(&plan.graph, &journal)?;
-    }
+    refuse_strangers(&plan.graph, &journal, options)?;
     let interrupt = Interrupt::default();
     let pace = Pace::default();
     let target = target(options);
@@ -63,7 +63,7 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     let work = Work { graph: &plan.graph, selected: &selected, state: &state, options: &how };
     let takebacks = drover_engine::takebacks(&work, &journal);
     let told = told(&takebacks, options)?;
-    if options.dry_run || !does_something(&takebacks) || !agreed(options.yes)? {
+    if !does_something(&takebacks) || !agreed("Undo all this?", "nothing was undone", options.yes)? {
         return Ok(told);
     }
     super::resume::remember(&state, &target, text.as_ref(), (&pace, &options.passed), |target| {
@@ -82,6 +82,20 @@ pub(crate) fn destroy(state: Option<&Path>, options: &Destroy) -> Result<Exit> {
     Ok(Exit::of_run(&report))
 }
 
+/// Shows what would be undone, by what the events of the runs say: that needs neither the lock nor a state that can be written.
+fn preview(state: Option<&Path>, plan: &Loaded, selected: &[bool], options: &Destroy) -> Result<Exit> {
+    let Some(state) = existing_state_dir(state)? else { return told(&[], options) };
+    if let Some(holder) = drover_state::holder(&state)? {
+        tell(&format!("drover: a run is on, which may still change this: {holder}"));
+    }
+    let history = super::history(&state)?;
+    refuse_strangers(&plan.graph, &history, options)?;
+    let environment = super::environment(&plan.env, &options.passed);
+    let how = run::options(&plan.name, &target(options), &Pace::default(), environment, Interrupt::default());
+    let work = Work { graph: &plan.graph, selected, state: &state, options: &how };
+    told(&drover_engine::takebacks(&work, &history), options)
+}
+
 fn target(options: &Destroy) -> Target {
     let Destroy { plan, set, .. } = options;
     let (only, exclude, until) = (options.container.clone(), Vec::new(), Vec::new());
@@ -89,19 +103,22 @@ fn target(options: &Destroy) -> Target {
 }
 
 /// The whole plan, or the steps of the containers that are named.
-fn selection(plan: &Loaded, options: &Destroy) -> Result<Vec<bool>> {
+pub(super) fn selection(plan: &Loaded, containers: &[String]) -> Result<Vec<bool>> {
     let names: Vec<_> = plan.containers.iter().map(|container| container.name.as_str()).collect();
-    if let Some(name) = options.container.iter().find(|name| !names.contains(&name.as_str())) {
+    if let Some(name) = containers.iter().find(|name| !names.contains(&name.as_str())) {
         let nearest = nearest(name, names.iter().copied()).into_iter().map(str::to_owned).collect();
         return Err(NothingSelected::NoMatch { pattern: name.clone(), nearest }.into());
     }
-    let only = options.container.iter().map(|name| format!("{name}/*")).collect();
+    let only = containers.iter().map(|name| format!("{name}/*")).collect();
     Selection { only, ..Selection::default() }.of(&plan.graph)
 }
 
 /// What was made by another plan, or before this one was edited, may need what this one would take away.
-fn refuse_strangers(graph: &Graph, journal: &Journal) -> Result<()> {
-    let mut places: Vec<_> = drover_engine::strangers(graph, journal);
+fn refuse_strangers(graph: &Graph, records: &dyn Records, options: &Destroy) -> Result<()> {
+    if !options.container.is_empty() || options.disregard_others {
+        return Ok(());
+    }
+    let mut places: Vec<_> = drover_engine::strangers(graph, records);
     places.dedup_by(|one, other| one.place() == other.place());
     if places.is_empty() {
         return Ok(());
@@ -151,21 +168,21 @@ fn shown(takebacks: &[Takeback]) -> String {
     text
 }
 
-/// Whether it may be done.
-fn agreed(yes: bool) -> Result<bool> {
+/// Whether it may be done; else `not` is said.
+pub(super) fn agreed(question: &str, not: &str, yes: bool) -> Result<bool> {
     if yes {
         return Ok(true);
     }
     ensure!(
         io::stdin().is_terminal() && io::stderr().is_terminal(),
-        "nobody can be asked whether that is to be undone, so nothing was: say `--yes`, or run it at a terminal"
+        "{not}, since nobody can be asked: say `--yes`, or run it at a terminal"
     );
-    tell_part("Undo all this? [y/N] ");
+    tell_part(&format!("{question} [y/N] "));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     let agreed = matches!(answer.trim(), "y" | "Y" | "yes");
     if !agreed {
-        tell("drover: nothing was undone");
+        tell(&format!("drover: {not}"));
     }
     Ok(agreed)
 }

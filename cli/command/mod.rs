@@ -11,6 +11,7 @@ mod plan;
 mod report;
 mod resume;
 mod run;
+mod state;
 mod status;
 mod steps;
 
@@ -19,7 +20,7 @@ use crate::exit::Exit;
 use crate::output::tell;
 use anyhow::{Result, anyhow};
 use drover_engine::{Edge, Environment, Graph, Selection};
-use drover_state::{Journal, NodeId, RunId, StateDir};
+use drover_state::{History, Journal, NodeId, RunId, StateDir};
 use drover_steps::plan::{Diagnostic, Loaded, Settings, Text};
 use std::collections::HashSet;
 use std::path::Path;
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         Command::Herd(options) => herd::herd(options),
         Command::Doctor(options) => doctor::doctor(state, options),
         Command::Destroy(options) => destroy::destroy(state, options),
+        Command::State(options) => state::state(state, options),
     }
 }
 
@@ -186,6 +188,14 @@ fn past(given: Option<&Path>, run: Option<u32>) -> Result<(StateDir, RunId)> {
         None => *state.runs()?.last().ok_or_else(nothing)?,
     };
     Ok((state, run))
+}
+
+/// What is recorded of nodes, as the events of all runs tell it: needs no lock, and changes nothing. What of them cannot be read
+/// is said.
+fn history(state: &StateDir) -> Result<History> {
+    let history = History::read(state)?;
+    history.notes(state).iter().for_each(|note| tell(&format!("drover: {note}")));
+    Ok(history)
 }
 
 /// Puts the journal away. That this fails is no failure of what was done with it.

@@ -7,7 +7,7 @@ use crate::output::{print, print_json};
 use anyhow::Result;
 use console::style;
 use drover_engine::{Doubt, Finding, Interrupt, Preview, PreviewOptions, Readiness, Sweep, Unmet};
-use drover_state::{EventReader, NodeId, StateDir, Status};
+use drover_state::{NodeId, Records, StateDir, Status};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::{Display, Write};
@@ -45,16 +45,8 @@ pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
 
 /// What is recorded, from the events of all runs: the journal itself may be in use by a run.
 fn recorded(state: &StateDir) -> Result<HashMap<NodeId, Status>> {
-    let mut recorded: HashMap<NodeId, Status> = HashMap::new();
-    for run in state.runs()? {
-        for event in EventReader::new(state, run).read()? {
-            if let Some(node) = event.kind.node() {
-                let status = recorded.entry(node.clone()).or_default();
-                *status = status.next(&event.kind)?;
-            }
-        }
-    }
-    Ok(recorded)
+    let history = super::history(state)?;
+    Ok(history.nodes().map(|(node, record)| (node.clone(), record.status)).collect())
 }
 
 fn text(previews: &[Preview], unmet: &Unmet, brief: bool) -> String {

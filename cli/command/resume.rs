@@ -25,8 +25,9 @@ pub(crate) fn resume(state: Option<&Path>, options: &Resume) -> Result<Exit> {
         }
         Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
     };
-    let Request { destroy, target, pace, passed } =
-        serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
+    let Request { destroy, target, pace, passed } = serde_json::from_str(&text).with_context(|| {
+        format!("{} is damaged: say what is to be run with `drover run PLAN`", file.display())
+    })?;
     let plan = target.plan.display();
     if let Some(destroy) = destroy {
         bail!(

@@ -65,6 +65,7 @@ fn counts(report: &Report) -> String {
         (report.changed, "changed"),
         (report.drifted, "drifted"),
         (report.adopted, "adopted"),
+        (report.taken_over, "taken over"),
         (report.unchanged, "unchanged"),
         (report.undone, "undone"),
         (report.kept, "kept"),

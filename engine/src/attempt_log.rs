@@ -6,8 +6,9 @@ use crate::Attempt;
 use anyhow::{Result, bail, ensure};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -84,14 +85,19 @@ impl Target {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let open = || File::options().create(true).append(true).open(path);
+    let open = || File::options().create(true).append(true).mode(0o600).open(path);
     match (open(), path.parent()) {
         (Err(error), Some(dir)) if error.kind() == ErrorKind::NotFound => {
-            std::fs::create_dir_all(dir)?;
+            make(dir)?;
             open()
         }
         (opened, _) => opened,
     }
+}
+
+/// What commands write may be nobody else's to read, whatever the umask.
+fn make(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Copies a file that somebody else wrote: it may be no file at all, and must not make us wait.
@@ -104,8 +110,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     };
     ensure!(from.metadata()?.is_file(), "it is no regular file");
     if let Some(dir) = to.parent() {
-        std::fs::create_dir_all(dir)?;
+        make(dir)?;
     }
-    io::copy(&mut from, &mut File::create(to)?)?;
+    let mut to = File::options().create(true).truncate(true).write(true).mode(0o600).open(to)?;
+    io::copy(&mut from, &mut to)?;
     Ok(())
 }

@@ -9,7 +9,9 @@ use crate::process::{Ended, Limits, Pipes, Process, Stopped, Stream, seconds};
 use crate::sweep::Change;
 use crate::{Cmd, CommandError, Environment, HostFile, Interrupt, Interrupted, Mark, Output, Sweep, removal};
 use anyhow::{Context, Result, bail};
-use drover_state::Programs;
+use drover_state::{Programs, seal_text, unseal_text};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -78,6 +80,13 @@ pub struct Scope {
     /// What others who look at the same world have found out already.
     pub sweep: Sweep,
 }
+
+/// What is remembered of a node that was taken over as made by us.
+pub(crate) const TAKEN_OVER: &str = "taken-over";
+
+/// What to say when a memory cannot be used.
+const DAMAGED: &str = "what is remembered for the way back cannot be used: `drover state repair` moves it aside; what it was \
+                       about is then left alone";
 
 /// The environment variable that marks every process started for a run, but for daemons.
 pub const MARK: &str = "DROVER_RUN";
@@ -313,15 +322,37 @@ impl Cx {
     /// When it cannot be written.
     pub fn remember(&self, name: &str, text: &str) -> Result<()> {
         let memory = self.scope.attempt.memory().context("who only looks has nothing to remember")?;
-        HostFile::new(memory.join(name)).mode(0o600).write(text)
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&memory);
+        made.with_context(|| format!("make `{}`", memory.display()))?;
+        HostFile::new(memory.join(name)).mode(0o600).write(&seal_text(text))
     }
 
     /// What was kept under `name`, if anything was.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or is damaged.
     pub fn remembered(&self, name: &str) -> Result<Option<String>> {
-        self.scope.attempt.memory().map_or(Ok(None), |memory| HostFile::new(memory.join(name)).read())
+        let Some(memory) = self.scope.attempt.memory() else { return Ok(None) };
+        let file = HostFile::new(memory.join(name));
+        let Some(sealed) = file.read().context(DAMAGED)? else { return Ok(None) };
+        let text = unseal_text(&sealed).with_context(|| format!("read `{}`", file.path().display()));
+        Ok(Some(text.context(DAMAGED)?.to_owned()))
+    }
+
+    /// Whether the node has made something, as kept under `name`, or is taken to have made it: see [`Cx::is_taken_over`].
+    ///
+    /// # Errors
+    /// As [`Cx::remembered`].
+    pub fn has_made(&self, name: &str) -> Result<bool> {
+        Ok(self.remembered(name)?.is_some() || self.is_taken_over()?)
+    }
+
+    /// Whether the node was [taken over](crate::take_over) as made by us: nothing is known of what was there before.
+    ///
+    /// # Errors
+    /// As [`Cx::remembered`].
+    pub fn is_taken_over(&self) -> Result<bool> {
+        Ok(self.remembered(TAKEN_OVER)?.is_some())
     }
 
     /// Keeps `text` below [`Cx::cache`] as `name`, readable for the owner only, if this is an attempt of a run. Who only looks

@@ -90,6 +90,14 @@ impl HostFile {
         access().with_context(|| format!("look at `{}`", self.path.display()))
     }
 
+    /// Its mode; without such a file the one that it gets if it has to be made.
+    ///
+    /// # Errors
+    /// As [`HostFile::read`].
+    pub fn mode_there(&self) -> Result<u32> {
+        Ok(self.access()?.map_or(self.mode, |access| access.mode))
+    }
+
     /// Gives the file that is there this mode and owner.
     ///
     /// # Errors

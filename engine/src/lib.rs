@@ -51,6 +51,7 @@ mod select;
 mod step;
 mod sweep;
 mod takeback;
+mod takeover;
 #[cfg(test)]
 mod toy;
 mod undo;
@@ -83,4 +84,5 @@ pub use select::{NothingSelected, Pattern, Selection};
 pub use step::Step;
 pub use sweep::Sweep;
 pub use takeback::{Kept, Takeback, strangers, takebacks, undo};
+pub use takeover::{Takeover, take_over, takeovers};
 pub use undo::{Action, Undo};

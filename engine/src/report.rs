@@ -31,6 +31,9 @@ pub struct Report {
     pub unchanged: usize,
     /// How many were found done, but not by us.
     pub adopted: usize,
+    /// How many were found done, and are taken for made by us from now on.
+    #[serde(skip_serializing_if = "is_none")]
+    pub taken_over: usize,
     /// How many were needed, and done.
     pub changed: usize,
     /// How many were recorded as done, found undone, and done again.
@@ -88,6 +91,11 @@ pub struct Remark {
     pub text: String,
 }
 
+/// Only a run that takes over has any.
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Report {
     /// The report of these events, all of one run, in their order.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
@@ -134,6 +142,7 @@ impl Report {
         match outcome {
             Outcome::Unchanged => self.unchanged += 1,
             Outcome::Adopted => self.adopted += 1,
+            Outcome::TakenOver => self.taken_over += 1,
             Outcome::Changed => self.changed += 1,
             Outcome::Drifted => self.drifted += 1,
             Outcome::Undone => self.undone += 1,
@@ -148,7 +157,13 @@ impl Report {
 
     /// How many nodes are done, whoever did it, or undone, if that was what was wanted.
     pub fn done(&self) -> usize {
-        self.unchanged + self.adopted + self.changed + self.drifted + self.undone + self.kept
+        self.unchanged
+            + self.adopted
+            + self.taken_over
+            + self.changed
+            + self.drifted
+            + self.undone
+            + self.kept
     }
 
     /// How many nodes were neither done nor failed nor given up: the run has not come to them, or not to their end.

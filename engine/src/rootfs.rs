@@ -123,6 +123,14 @@ impl Rootfs {
         entry().with_context(|| self.doing("look at", path))
     }
 
+    /// The mode of what is at `path`; if there is nothing, that of most files.
+    ///
+    /// # Errors
+    /// As [`Rootfs::entry`].
+    pub fn mode_there(&self, path: &str) -> Result<u32> {
+        Ok(self.entry(path)?.map_or(0o644, |entry| entry.mode))
+    }
+
     /// The text of the file at `path`, links followed inside of the tree; `None` if there is nothing.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::{
     Action, Attempt, Cx, Graph, Mark, Observer, Report, Scope, Step, Sweep, Undo, Work, fingerprint,
 };
 use anyhow::{Context, Result, ensure};
-use drover_state::{Event, EventKind, Failure, Journal, NodeId, NodeRecord, Outcome, Phase};
+use drover_state::{Event, EventKind, Failure, Journal, NodeId, NodeRecord, Outcome, Phase, Records};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -36,16 +36,16 @@ pub struct Takeback {
 pub type Kept = (NodeId, String);
 
 /// The nodes that are recorded as made by us and that the graph does not know: an earlier plan's, or another one's.
-pub fn strangers(graph: &Graph, journal: &Journal) -> Vec<NodeId> {
-    let made = journal.nodes().filter(|(id, record)| record.is_made() && graph.find(id.as_str()).is_none());
+pub fn strangers(graph: &Graph, records: &dyn Records) -> Vec<NodeId> {
+    let made = records.nodes().filter(|(id, record)| record.is_made() && graph.find(id.as_str()).is_none());
     let mut ids: Vec<_> = made.map(|(id, _)| id.clone()).collect();
     ids.sort_unstable();
     ids
 }
 
 /// What would be taken back, in that order; changes nothing. What goes with something else is not told apart.
-pub fn takebacks(work: &Work<'_>, journal: &Journal) -> Vec<Takeback> {
-    let way = Way::back(work, journal);
+pub fn takebacks(work: &Work<'_>, records: &dyn Records) -> Vec<Takeback> {
+    let way = Way::back(work, records);
     let told = way.order.iter().map(|node| {
         let step = &work.graph.nodes()[*node].step;
         let (undo, failure) = match guard(Phase::Undo, || step.undo(&way.cx(*node, None, "preview".into()))) {
@@ -101,11 +101,11 @@ struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn back(work: &'a Work<'a>, journal: &Journal) -> Self {
+    fn back(work: &'a Work<'a>, records: &dyn Records) -> Self {
         let nodes = work.graph.nodes();
-        let attempts = nodes.iter().map(|node| journal.node(&node.id).map_or(0, |record| record.attempts));
+        let attempts = nodes.iter().map(|node| records.node(&node.id).map_or(0, |record| record.attempts));
         let made = |node: usize| {
-            work.selected[node] && journal.node(&nodes[node].id).is_some_and(NodeRecord::is_made)
+            work.selected[node] && records.node(&nodes[node].id).is_some_and(NodeRecord::is_made)
         };
         let mut way = Self {
             work,

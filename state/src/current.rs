@@ -8,7 +8,9 @@ use crate::store::{Batch, LastRun, Store};
 use crate::{Event, EventKind, NodeId, NodeRecord, Outcome, RunId, StateDir};
 use anyhow::{Result, bail};
 use jiff::Timestamp;
+use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 /// Events that changed nothing are kept back for so many milliseconds at the most before others see them,
 const PATIENCE: i64 = 100;
@@ -59,6 +61,11 @@ impl Current {
 
     pub(crate) fn id(&self) -> RunId {
         self.run.id
+    }
+
+    /// The file of its events.
+    pub(crate) fn held(&self) -> (&File, &Path) {
+        self.file.held()
     }
 
     /// What is recorded of it now.

@@ -4,10 +4,11 @@
 
 use crate::{NodeId, RunId};
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
 use std::borrow::Cow;
-use std::fs::{DirBuilder, read_dir};
+use std::fs::{DirBuilder, Permissions, read_dir};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// File systems on which locks and flushes do not mean what the journal needs them to, by the kernel's magic numbers.
@@ -28,13 +29,18 @@ const UNFIT: &[(u32, &str)] = &[
     (0x786f_4256, "a VirtualBox share"),
 ];
 
+/// What there may be in a state directory, by each of which it is known to be one.
+pub(crate) const OURS: [&str; 6] =
+    ["drover.lock", "journal", "journal.high", "memory", "runs", "request.json"];
+
 /// The logs of how many runs are kept: runs that change nothing write none, so that is a long time.
 pub const KEPT_LOGS: usize = 50;
 
 /// A state directory.
 ///
 /// `drover.lock`, `journal/`, `journal.high`, `runs/NNNN/events.jsonl`, `runs/NNNN/logs/PLACE/STEP.ATTEMPT.log`,
-/// `memory/PLACE/STEP/`, `cache/`. Only its owner can read what stands in it, but for the cache, which apt reads as a user of its own.
+/// `memory/PLACE/STEP/`, `cache/`. Only its owner can go into it, so that nobody else reads anything below it, whatever the
+/// mode there: who needs something of the cache has it bound to another place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
     root: PathBuf,
@@ -59,18 +65,30 @@ impl StateDir {
         Ok(base.join("drover"))
     }
 
-    /// The state directory at `path`, made if it is not there.
+    /// The state directory at `path`, made if it is not there, and closed to others if an older Drover has left it open.
     ///
     /// # Errors
-    /// When it cannot be made, or is on a file system that cannot hold a journal.
+    /// When it cannot be made, is on a file system that cannot hold a journal, belongs to somebody else, or is a directory
+    /// that holds something else.
     pub fn open(path: &Path) -> Result<Self> {
+        let dir = Self::at(path)?;
+        refuse_unfit(&dir.root)?;
+        dir.refuse_foreign()?;
+        dir.make(&dir.root, 0o700)?;
+        dir.make(&dir.root.join("runs"), 0o700)?;
+        dir.make(&dir.root.join("memory"), 0o700)?;
+        // Below a directory that is closed; what is bound from there is for everybody.
+        dir.make(&dir.cache(), 0o755)?;
+        Ok(dir)
+    }
+
+    /// The state directory at `path`, whether it is there or not, for those who only look: nothing is made.
+    ///
+    /// # Errors
+    /// When `path` is empty.
+    pub fn at(path: &Path) -> Result<Self> {
         let root = std::path::absolute(path)
             .with_context(|| format!("state directory `{}` has no absolute name", path.display()))?;
-        refuse_unfit(&root)?;
-        make(&root, 0o711)?;
-        make(&root.join("runs"), 0o700)?;
-        make(&root.join("memory"), 0o700)?;
-        make(&root.join("cache"), 0o755)?;
         Ok(Self { root })
     }
 
@@ -79,12 +97,105 @@ impl StateDir {
     /// # Errors
     /// When that cannot be found out.
     pub fn existing(path: &Path) -> Result<Option<Self>> {
-        let root = std::path::absolute(path)
-            .with_context(|| format!("state directory `{}` has no absolute name", path.display()))?;
-        let runs = root.join("runs");
-        let there =
-            runs.try_exists().with_context(|| format!("state `{}` cannot be read", path.display()))?;
-        Ok(there.then_some(Self { root }))
+        let dir = Self::at(path)?;
+        for name in OURS {
+            match dir.root.join(name).symlink_metadata() {
+                Ok(_) => return Ok(Some(dir)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("state `{}` cannot be read", path.display()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Refuses a directory that is not ours to close: one of somebody else, or with something else in it.
+    fn refuse_foreign(&self) -> Result<()> {
+        let shown = self.root.display();
+        let other = "give another directory with `--state DIR`";
+        let found = match std::fs::metadata(&self.root) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("state directory `{shown}` cannot be read; {other}"));
+            }
+        };
+        if !found.is_dir() {
+            bail!("state directory `{shown}` is no directory; move it away, or {other}");
+        }
+        let (owner, ours) = (found.uid(), rustix::process::geteuid().as_raw());
+        if owner != ours {
+            bail!(
+                "state directory `{shown}` belongs to the user {owner}, who could read and change what is remembered; give \
+                 it away with `chown -R {ours} {shown}`, or {other}"
+            );
+        }
+        let failed = || format!("state directory `{shown}` cannot be read");
+        let mut names = Vec::new();
+        for entry in read_dir(&self.root).with_context(failed)? {
+            names.push(entry.with_context(failed)?.file_name());
+        }
+        let (ours, mut others): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| OURS.iter().any(|ours| name == ours));
+        // What else we make, and what a file system of its own begins with.
+        others.retain(|name| {
+            let name = name.as_encoded_bytes();
+            let known = [&b"cache"[..], b"lost+found"].contains(&name);
+            !known && !name.starts_with(b"journal.corrupt-") && !name.starts_with(b"damaged-")
+        });
+        if !others.is_empty() && (ours.is_empty() || found.mode() & 0o1000 != 0) {
+            bail!(
+                "`{shown}` holds other things than the state of Drover, and would be closed to others; {other}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes a directory of ours, and gives it its mode whatever the umask, or whatever it was.
+    fn make(&self, path: &Path, mode: u32) -> Result<()> {
+        let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+        made.map_err(|error| self.explain(error, path, "cannot be made"))?;
+        let found = path.metadata().with_context(|| format!("`{}` cannot be looked at", path.display()))?;
+        if found.mode() & 0o7777 == mode || found.uid() != rustix::process::geteuid().as_raw() {
+            return Ok(());
+        }
+        std::fs::set_permissions(path, Permissions::from_mode(mode))
+            .map_err(|error| self.explain(error, path, "cannot be given its mode"))
+    }
+
+    /// What an error with something in the state directory means for the user, and what to do about it.
+    pub(crate) fn explain(&self, error: std::io::Error, path: &Path, what: &str) -> anyhow::Error {
+        let shown = path.display();
+        let text = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => crate::damage::no_space(path),
+            ErrorKind::ReadOnlyFilesystem => format!(
+                "`{shown}` {what}: its file system can only be read; mount it writable, or give another directory with \
+                 `--state DIR`"
+            ),
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+                format!("`{shown}` {what}: something else is in its place; {}", self.way_out())
+            }
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                format!("`{shown}` {what}: it is a link that leads nowhere; {}", self.way_out())
+            }
+            _ => format!("`{shown}` {what}"),
+        };
+        anyhow::Error::new(error).context(text)
+    }
+
+    /// What helps where something in it is damaged.
+    pub(crate) fn way_out(&self) -> String {
+        format!("`{}` says what is damaged, `{}` mends it", self.command("check"), self.command("repair"))
+    }
+
+    /// A command that looks after this directory, as one would type it.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        match Self::default_path() {
+            Ok(default) if default == self.root => format!("drover state {verb}"),
+            _ => format!("drover --state {} state {verb}", self.root.display()),
+        }
     }
 
     /// Where it is.
@@ -171,10 +282,16 @@ impl StateDir {
     /// When the directory cannot be read.
     pub fn runs(&self) -> Result<Vec<RunId>> {
         let path = self.root.join("runs");
+        let failed = |error| self.explain(error, &path, "cannot be read");
+        let entries = match read_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
         let mut runs = Vec::new();
-        for entry in read_dir(&path).with_context(|| format!("`{}` cannot be read", path.display()))? {
-            let name = entry.with_context(|| format!("`{}` cannot be read", path.display()))?.file_name();
-            runs.extend(name.to_str().and_then(|name| name.parse().ok()).map(RunId));
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let number = name.to_str().and_then(|name| name.parse().ok()).map(RunId);
+            runs.extend(number.filter(|run| self.run(*run).file_name() == Some(&name)));
         }
         runs.sort_unstable();
         Ok(runs)
@@ -194,7 +311,7 @@ impl StateDir {
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
-        self.root.join("drover.lock")
+        self.root.join(crate::live::LOCK)
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -325,14 +442,46 @@ mod tests {
     }
 
     #[test]
-    fn only_the_cache_is_for_others() -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
+    fn nobody_else_gets_in_and_an_older_one_is_closed() -> Result<()> {
         let scratch = tempfile::tempdir()?;
-        let dir = StateDir::open(&scratch.path().join("deep/state"))?;
-        let mode = |path: PathBuf| anyhow::Ok(path.metadata()?.permissions().mode() & 0o007);
-        assert_eq!(mode(dir.path().to_owned())?, 0o001);
-        assert_eq!(mode(dir.path().join("runs"))?, 0);
-        assert_eq!(mode(dir.cache())?, 0o005);
+        let path = scratch.path().join("state");
+        let mode = |path: &Path| anyhow::Ok(path.metadata()?.mode() & 0o777);
+        StateDir::open(&path)?;
+        assert_eq!((mode(&path)?, mode(&path.join("runs"))?), (0o700, 0o700));
+        for (path, mode) in [(path.clone(), 0o711), (path.join("memory"), 0o755)] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+        }
+        StateDir::open(&path)?;
+        assert_eq!((mode(&path)?, mode(&path.join("memory"))?), (0o700, 0o700));
+        Ok(())
+    }
+
+    #[test]
+    fn one_of_somebody_else_is_refused() -> Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can give a directory away");
+            return Ok(());
+        }
+        let scratch = tempfile::tempdir()?;
+        let path = scratch.path().join("state");
+        StateDir::open(&path)?;
+        std::os::unix::fs::chown(&path, Some(65534), None)?;
+        let error = StateDir::open(&path).expect_err("it is somebody's").to_string();
+        assert!(error.contains("belongs to the user 65534") && error.contains("chown -R 0 "), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_that_holds_something_else_is_left_alone() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o755))?;
+        std::fs::write(scratch.path().join("letter"), "")?;
+        let error = StateDir::open(scratch.path()).expect_err("it is somebody's").to_string();
+        assert!(error.contains("holds other things"), "{error}");
+        assert_eq!(scratch.path().metadata()?.mode() & 0o777, 0o755);
+        assert_eq!(scratch.path().read_dir()?.count(), 1);
+        let error = StateDir::open(&scratch.path().join("letter")).expect_err("it is a file").to_string();
+        assert!(error.contains("is no directory; move it away"), "{error}");
         Ok(())
     }
 }

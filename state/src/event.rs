@@ -170,6 +170,8 @@ pub enum Outcome {
     Unchanged,
     /// Not recorded, yet found done: somebody else did it, and we take it as it is.
     Adopted,
+    /// Found done and, since somebody has said so, from now on taken for made by us, so that it is undone one day.
+    TakenOver,
     /// It was needed, and done.
     Changed,
     /// Recorded as done, found undone, and done again.
@@ -195,7 +197,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether what depends on it may start.
     pub fn is_done(&self) -> bool {
-        matches!(self, Self::Unchanged | Self::Adopted | Self::Changed | Self::Drifted)
+        matches!(self, Self::Unchanged | Self::Adopted | Self::TakenOver | Self::Changed | Self::Drifted)
     }
 
     /// The outcome in one word.
@@ -203,6 +205,7 @@ impl Outcome {
         match self {
             Self::Unchanged => "unchanged",
             Self::Adopted => "adopted",
+            Self::TakenOver => "taken-over",
             Self::Changed => "changed",
             Self::Drifted => "drifted",
             Self::Interrupted => "interrupted",

@@ -2,9 +2,11 @@
 //!
 //! It knows a number and nothing else.
 
+use crate::damage::no_space;
 use crate::seal::{seal, unseal};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -42,7 +44,13 @@ impl HighMark {
     /// Notes that `commit` is durable. A power cut may undo the note, which only makes it less strict.
     pub(crate) fn raise(&mut self, commit: u64) -> Result<()> {
         self.value = commit;
-        self.file.write_all_at(&seal(&commit.to_le_bytes()), 0).context("`journal.high` cannot be written")
+        self.file.write_all_at(&seal(&commit.to_le_bytes()), 0).map_err(|error| {
+            let context = match error.kind() {
+                ErrorKind::StorageFull => no_space(Path::new("journal.high")),
+                _ => "`journal.high` cannot be written".to_owned(),
+            };
+            anyhow::Error::new(error).context(context)
+        })
     }
 
     pub(crate) fn sync(&self) -> Result<()> {

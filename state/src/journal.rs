@@ -8,6 +8,7 @@ use crate::record::Nodes;
 use crate::store::{LastRun, Store};
 use crate::{Event, EventKind, Lock, NodeId, NodeRecord, RunId, StateDir, recovery};
 use anyhow::{Context, Result, bail};
+use std::time::{Duration, Instant};
 
 /// The journal of a state directory. There is one at a time.
 #[derive(Debug)]
@@ -17,9 +18,14 @@ pub struct Journal {
     last: Option<LastRun>,
     current: Option<Current>,
     store: Store,
+    /// When it was last seen that the state directory is where it was.
+    seen: Instant,
     /// Let go last, after the database.
     lock: Lock,
 }
+
+/// How often it is looked whether the state directory is still there, while nothing is recorded.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Journal {
     /// Opens the journal, mending what a kill, a power cut or a damaged disk left of it. What had to be mended is
@@ -38,6 +44,7 @@ impl Journal {
             last: recovered.last,
             current: None,
             store: recovered.store,
+            seen: Instant::now(),
             lock,
         };
         Ok((journal, recovered.notes))
@@ -72,7 +79,10 @@ impl Journal {
             bail!("run {} was already begun", current.id());
         }
         let left = self.dir.runs()?.last().map_or(0, |run| run.0);
-        let run = RunId(self.last.map_or(0, |last| last.id.0).max(left) + 1);
+        let last = self.last.map_or(0, |last| last.id.0).max(left);
+        let run = last.checked_add(1).map(RunId).with_context(|| {
+            format!("there is no number behind {last}, that of the last run; {}", self.dir.way_out())
+        })?;
         self.lock.name_run(run)?;
         self.current = Some(Current::begin(&self.dir, run)?);
         let started = EventKind::RunStarted {
@@ -96,12 +106,23 @@ impl Journal {
     /// and remarks are not worth a flush: alone, they are kept back for a moment, and durable with whatever follows.
     ///
     /// # Errors
-    /// When it cannot be recorded. The run must then end: nothing more can be recorded.
+    /// When it cannot be recorded: [`Gone`](crate::Gone), if that is because the state directory is not there any more. The
+    /// run must then end: nothing more can be recorded.
     pub fn commit(&mut self, kinds: Vec<EventKind>) -> Result<Vec<Event>> {
         let events = kinds.into_iter().map(|kind| self.take(kind)).collect::<Result<Vec<_>>>()?;
+        self.ensure_there()?;
         let current = self.current.as_mut().context("no run was begun")?;
         current.settle(&mut self.store)?;
         Ok(events)
+    }
+
+    /// Makes sure that what is written is still what others find in the state directory.
+    fn ensure_there(&mut self) -> Result<()> {
+        let events = self.current.as_ref().map(Current::held);
+        let files: Vec<_> = [self.store.held()].into_iter().chain(events).collect();
+        self.lock.ensure_there(&files)?;
+        self.seen = Instant::now();
+        Ok(())
     }
 
     /// Puts the journal away after a run that has ended, so that the next opening is quick. It may as well be dropped:
@@ -122,7 +143,18 @@ impl Journal {
     /// # Errors
     /// As [`Journal::commit`].
     pub fn write_out(&mut self) -> Result<()> {
+        if self.current.is_some() && self.seen.elapsed() > LOOK {
+            self.ensure_there()?;
+        }
         self.current.as_mut().map_or(Ok(()), |current| current.write_out(&mut self.store))
+    }
+
+    /// The events of a run that the journal keeps, as lines.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn lines(&self, run: RunId) -> Result<Vec<u8>> {
+        self.store.lines(run)
     }
 
     /// Gives an event its place, and does to its node what it says.

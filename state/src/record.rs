@@ -63,6 +63,9 @@ impl NodeRecord {
             }
             EventKind::Finished { outcome, millis, .. } if outcome.is_done() => {
                 new.fingerprint = fingerprint;
+                if *outcome == Outcome::TakenOver {
+                    new.attempts = new.attempts.max(1);
+                }
                 if matches!(outcome, Outcome::Changed | Outcome::Drifted) {
                     new.millis = Some(*millis);
                 }
@@ -130,6 +133,11 @@ mod tests {
         let kept = NodeRecord::after(Some(&done), &event(3, finished(Outcome::Kept)), Some(5))?;
         let kept = kept.expect("that something stays is recorded");
         assert_eq!((kept.status, kept.is_made()), (Status::Unknown, true));
+        let adopted = NodeRecord::after(None, &event(4, finished(Outcome::Adopted)), None)?;
+        let adopted = adopted.expect("what is found is recorded");
+        let ours = NodeRecord::after(Some(&adopted), &event(5, finished(Outcome::TakenOver)), Some(5))?;
+        let ours = ours.expect("that it is ours is recorded");
+        assert_eq!((adopted.is_made(), ours.is_made(), ours.status), (false, true, Status::Done));
         let blocked = event(2, finished(Outcome::Blocked { by: "host/x".into() }));
         assert_eq!(NodeRecord::after(None, &blocked, Some(6))?, None);
         assert!(NodeRecord::after(None, &event(1, finished(Outcome::Changed)), Some(5)).is_err());

@@ -3,11 +3,9 @@
 //! It knows what may be lost and where it still stands; how to write it is known to `store`.
 
 use crate::record::{Known, Nodes};
-use crate::store::{Batch, LastRun, Opened, Store};
-use crate::{Event, EventKind, EventReader, NodeId, NodeRecord, RunId, StateDir, damage};
+use crate::store::{Batch, LastRun, Newer, Opened, Store};
+use crate::{Event, History, NodeId, NodeRecord, RunId, StateDir, damage};
 use anyhow::{Context, Result};
-use indexmap::IndexMap;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -31,7 +29,10 @@ pub(crate) fn open(dir: &StateDir) -> Result<Recovered> {
             recovered.notes.insert(0, note);
             Ok(recovered)
         }
-        recovered => recovered,
+        recovered => recovered.map_err(|error| match error.is::<Newer>() {
+            true => error,
+            false => error.context(format!("what is remembered cannot be used; {}", dir.way_out())),
+        }),
     }
 }
 
@@ -61,20 +62,25 @@ impl Recovered {
         let found = match std::fs::metadata(&path) {
             // A run that ended left its file as it is now.
             Ok(file) if last.ended && file.len() == last.length => return Ok(()),
-            Ok(_) => std::fs::read(&path).with_context(|| format!("`{}` cannot be read", path.display()))?,
+            Ok(file) if file.is_file() => {
+                std::fs::read(&path).with_context(|| format!("`{}` cannot be read", path.display()))?
+            }
+            Ok(_) => {
+                self.notes.push(not_mended(dir, &path, "it is no regular file"));
+                return Ok(());
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(|| format!("`{}` cannot be read", path.display())),
+            Err(error) => {
+                self.notes.push(not_mended(dir, &path, &error.to_string()));
+                return Ok(());
+            }
         };
         let recorded = self.store.lines(last.id)?;
-        let mut lines = BTreeMap::new();
-        let damaged = collect_lines(&found, &mut lines);
-        let before = lines.len();
-        collect_lines(&recorded, &mut lines);
-        let is_more = lines.len() > before;
-        if is_older && !is_more {
+        let Merged { lines, damaged, added } = merge(&found, &recorded);
+        if is_older && added == 0 {
             return Ok(());
         }
-        if is_more || damaged > 0 {
+        if added > 0 || damaged > 0 {
             write_anew(&path, lines.values().copied())
                 .with_context(|| format!("events file `{}` cannot be mended", path.display()))?;
         }
@@ -89,8 +95,10 @@ impl Recovered {
     /// Takes from the events of all runs what the journal does not know, and says so.
     fn rebuild(&mut self, dir: &StateDir, lost: u64, is_older: bool) -> Result<()> {
         let runs = dir.runs()?;
-        let Replay { records, ended, ignored } = replay(dir, &runs)?;
-        if lost == 0 && records.is_empty() && ignored == 0 {
+        let history = History::read(dir)?;
+        let untold = history.notes(dir);
+        let History { records, ended, .. } = history;
+        if lost == 0 && records.is_empty() && untold.is_empty() {
             // There were no runs, or none that changed anything.
             return Ok(());
         }
@@ -107,10 +115,7 @@ impl Recovered {
             lost => format!("journal had lost its last {lost} commits"),
         };
         self.notes.push(format!("{why}; {} records were taken from the events of the runs", newer.len()));
-        if ignored > 0 {
-            self.notes
-                .push(format!("{ignored} events of the runs could not be understood and were left out"));
-        }
+        self.notes.extend(untold);
         self.nodes.extend(newer.into_iter().map(|(node, record)| (node, record.into())));
         Ok(())
     }
@@ -129,23 +134,44 @@ impl Recovered {
     }
 }
 
+/// What to say of a file of events that is in no state to be mended.
+fn not_mended(dir: &StateDir, path: &Path, why: &str) -> String {
+    format!("events file `{}` cannot be mended from the journal: {why}; {}", path.display(), dir.way_out())
+}
+
+/// The events of a run, from its file and from the journal.
+pub(crate) struct Merged<'a> {
+    /// The lines, by their place in the run.
+    pub(crate) lines: BTreeMap<u64, &'a [u8]>,
+    /// How many lines of the file are no events.
+    pub(crate) damaged: usize,
+    /// How many the journal has that the file lacks, or has otherwise.
+    pub(crate) added: usize,
+}
+
+/// Puts together what stands in the file of a run and what the journal has of it, which counts more.
+pub(crate) fn merge<'a>(file: &'a [u8], journal: &'a [u8]) -> Merged<'a> {
+    let (mut lines, mut recorded) = (BTreeMap::new(), BTreeMap::new());
+    let damaged = collect_lines(file, &mut lines);
+    collect_lines(journal, &mut recorded);
+    let added = recorded.iter().filter(|(seq, line)| lines.get(seq) != Some(line)).count();
+    lines.append(&mut recorded);
+    Merged { lines, damaged, added }
+}
+
 /// Adds the lines that are whole events by their place in the run; returns how many are not.
 fn collect_lines<'a>(text: &'a [u8], lines: &mut BTreeMap<u64, &'a [u8]>) -> usize {
-    #[derive(Deserialize)]
-    struct Place {
-        seq: u64,
-    }
     let mut damaged = 0;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
-        match serde_json::from_slice::<Place>(line) {
-            Ok(place) if line.ends_with(b"\n") => drop(lines.insert(place.seq, line)),
+        match serde_json::from_slice::<Event>(line) {
+            Ok(event) if line.ends_with(b"\n") => drop(lines.insert(event.seq, line)),
             _ => damaged += 1,
         }
     }
     damaged
 }
 
-fn write_anew<'a>(path: &Path, lines: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+pub(crate) fn write_anew<'a>(path: &Path, lines: impl Iterator<Item = &'a [u8]>) -> Result<()> {
     let parent = path.parent().context("events file has no directory")?;
     crate::directory::make(parent, 0o700)?;
     let mut file = BufWriter::new(tempfile::NamedTempFile::new_in(parent)?);
@@ -156,40 +182,4 @@ fn write_anew<'a>(path: &Path, lines: impl Iterator<Item = &'a [u8]>) -> Result<
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
-}
-
-/// What the events of all runs say.
-#[derive(Default)]
-struct Replay {
-    records: IndexMap<NodeId, NodeRecord>,
-    /// Whether the last run ended by itself.
-    ended: bool,
-    /// How many events could not be used.
-    ignored: usize,
-}
-
-fn replay(dir: &StateDir, runs: &[RunId]) -> Result<Replay> {
-    let mut replay = Replay::default();
-    for run in runs {
-        let mut reader = EventReader::new(dir, *run);
-        replay.ended = false;
-        for event in reader.read()? {
-            replay.take(&event);
-        }
-        replay.ignored += reader.damaged();
-    }
-    Ok(replay)
-}
-
-impl Replay {
-    fn take(&mut self, event: &Event) {
-        self.ended |= matches!(event.kind, EventKind::RunFinished { .. });
-        let Some(node) = event.kind.node() else { return };
-        // The fingerprint is not in the events: whether the step still reads the same is not known.
-        match NodeRecord::after(self.records.get(node), event, None) {
-            Ok(Some(record)) => drop(self.records.insert(node.clone(), record)),
-            Ok(None) => {}
-            Err(_) => self.ignored += 1,
-        }
-    }
 }

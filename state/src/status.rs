@@ -47,7 +47,7 @@ impl Status {
 
     fn ended(self, outcome: &Outcome) -> Result<Self> {
         Ok(match (self, outcome) {
-            (_, Outcome::Unchanged | Outcome::Adopted) => Self::Done,
+            (_, Outcome::Unchanged | Outcome::Adopted | Outcome::TakenOver) => Self::Done,
             (Self::Started, Outcome::Changed | Outcome::Drifted) => Self::Done,
             (_, Outcome::Undone | Outcome::Kept) => Self::Unknown,
             // A failed check or precondition comes before any start.

@@ -3,12 +3,14 @@
 //! sled's own flush does not reach the disk on Linux: it ends with `sync_file_range`, so every commit is followed by
 //! an `fdatasync` of the database file. It knows keys and values, not what events mean.
 
+use crate::damage::{calmly, explain};
 use crate::pack::{ROOM, pack, unpack};
-use crate::seal::{SCHEMA, seal, unseal};
+use crate::seal::{ALIKE, SCHEMA, seal, unseal, unseal_any};
 use crate::{NodeId, NodeRecord, RunId, StateDir, damage, high::HighMark};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The run that was written last. How it stands in the database follows from the order of its fields: to change that is
@@ -28,6 +30,27 @@ const LAST: &str = "last";
 const FEW: usize = 16;
 /// of more, there may be one for so many nodes, which is a quarter of what a value holds.
 const DENSE: usize = 16;
+
+/// A journal that a newer Drover wrote, which is left as it is. Found with `error.is::<Newer>()`.
+#[derive(Debug)]
+pub(crate) struct Newer {
+    path: PathBuf,
+    schema: u16,
+}
+
+impl std::fmt::Display for Newer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "journal `{}` was written by a newer drover (schema {}, this one knows {SCHEMA}); use that one, or give \
+             another directory with `--state DIR`",
+            self.path.display(),
+            self.schema
+        )
+    }
+}
+
+impl std::error::Error for Newer {}
 
 /// What is written together.
 pub(crate) struct Batch<'a> {
@@ -55,6 +78,7 @@ pub(crate) struct Store {
     db: sled::Db,
     file: File,
     path: PathBuf,
+    data: PathBuf,
     commit: u64,
     /// In how many values the records are.
     values: usize,
@@ -76,9 +100,14 @@ pub(crate) struct Opened {
 impl Store {
     /// Opens what is there, or makes it. The caller holds the lock.
     pub(crate) fn open(dir: &StateDir) -> Result<Opened> {
+        calmly(|| Self::open_loudly(dir))
+    }
+
+    /// As [`Store::open`], but that the database may panic.
+    fn open_loudly(dir: &StateDir) -> Result<Opened> {
         let path = dir.journal();
         let is_new = !path.join("db").exists();
-        damage::remove_unfinished_snapshots(&path)?;
+        damage::prepare(&path)?;
         let db = damage::open(&path)?;
         let tree = |name| db.open_tree(name).map_err(|error| explain(error, &path));
         let (events, nodes, meta) = (tree("events")?, tree("nodes")?, tree("meta")?);
@@ -86,8 +115,10 @@ impl Store {
             sync_directories(&path)?;
         }
         let file = open_data(&path)?;
+        close_to_others(&path)?;
         let high = HighMark::open(&dir.high())?;
-        let mut store = Self { events, nodes, meta, db, file, path, commit: 0, values: 0, high };
+        let data = path.join("db");
+        let mut store = Self { events, nodes, meta, db, file, path, data, commit: 0, values: 0, high };
         let is_older = store.is_older()?;
         if is_older {
             store.forget()?;
@@ -98,6 +129,11 @@ impl Store {
         // Numbers that were given once are not given again, also not one of which a kill has left a part.
         store.commit = store.high.value().max(commit.unwrap_or(0)).max(newest);
         Ok(Opened { store, records, last, is_older, lost })
+    }
+
+    /// The file that is written, wherever its name leads by now.
+    pub(crate) fn held(&self) -> (&File, &Path) {
+        (&self.file, &self.data)
     }
 
     /// Writes a batch. It may already be seen; a kill may still tear it, and a power cut undo it.
@@ -113,7 +149,7 @@ impl Store {
             }
             self.meta.insert(LAST, seal(&last))
         };
-        write().map_err(|error| explain(error, &self.path))?;
+        calmly(|| write().map_err(|error| explain(error, &self.path)))?;
         self.commit = commit;
         self.values += values.len();
         Ok(())
@@ -126,21 +162,20 @@ impl Store {
 
     /// Writes the records of all nodes anew, in as few values as hold them, in place of those that are there.
     pub(crate) fn gather(&mut self, nodes: &[(NodeId, NodeRecord)], run: LastRun) -> Result<()> {
-        let keys: sled::Result<Vec<_>> = self.nodes.iter().keys().collect();
-        let keys = keys.map_err(|error| explain(error, &self.path))?;
+        let keys = || self.nodes.iter().keys().collect::<sled::Result<Vec<_>>>();
+        let keys = calmly(|| keys().map_err(|error| explain(error, &self.path)))?;
         self.put(&Batch { seq: 0, lines: &[], nodes, run })?;
         self.sync()?;
         // Only now: whatever is left of them when this is cut short, what stands behind it says the same.
-        for key in &keys {
-            self.nodes.remove(key).map_err(|error| explain(error, &self.path))?;
-        }
+        let remove = || keys.iter().try_for_each(|key| self.nodes.remove(key).map(drop));
+        calmly(|| remove().map_err(|error| explain(error, &self.path)))?;
         self.values -= keys.len();
         self.sync()
     }
 
     /// Makes all that was put durable.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        self.db.flush().map_err(|error| explain(error, &self.path))?;
+        calmly(|| self.db.flush().map_err(|error| explain(error, &self.path)))?;
         self.file.sync_data().map_err(|error| explain(error.into(), &self.path))?;
         self.high.raise(self.commit)
     }
@@ -152,12 +187,14 @@ impl Store {
 
     /// The events of a run that are kept here, as lines. The last one may be torn.
     pub(crate) fn lines(&self, run: RunId) -> Result<Vec<u8>> {
-        let mut lines = Vec::new();
-        for chunk in self.events.scan_prefix(run.0.to_be_bytes()) {
-            let (_, chunk) = chunk.map_err(|error| explain(error, &self.path))?;
-            lines.extend_from_slice(unseal(&chunk).map_err(damage::found)?);
-        }
-        Ok(lines)
+        calmly(|| {
+            let mut lines = Vec::new();
+            for chunk in self.events.scan_prefix(run.0.to_be_bytes()) {
+                let (_, chunk) = chunk.map_err(|error| explain(error, &self.path))?;
+                lines.extend_from_slice(unseal(&chunk).map_err(damage::found)?);
+            }
+            Ok(lines)
+        })
     }
 
     /// Notes that what is there is written as this Drover writes it.
@@ -172,16 +209,21 @@ impl Store {
         forget().map_err(|error| explain(error, &self.path))
     }
 
+    /// Whether an older Drover wrote it.
     fn is_older(&self) -> Result<bool> {
-        let schema = self.meta("schema", |bytes| Ok(u64::from_le_bytes(bytes.try_into()?)))?.unwrap_or(0);
-        if schema > u64::from(SCHEMA) {
-            bail!(
-                "journal `{}` was written by a newer drover (schema {schema}, this one knows {SCHEMA}); use that \
-                 one, or give another directory with `--state DIR`",
-                self.path.display()
-            );
+        let value = self.meta.get("schema").map_err(|error| explain(error, &self.path))?;
+        let Some(value) = value else { return Ok(true) };
+        let (schema, payload) = unseal_any(&value).map_err(damage::found)?;
+        let told = payload.try_into().ok().map(u64::from_le_bytes);
+        if told == Some(u64::from(schema)) && schema > SCHEMA {
+            return Err(Newer { path: self.path.clone(), schema }.into());
         }
-        Ok(schema < u64::from(SCHEMA))
+        let told = told.filter(|told| schema <= SCHEMA && *told <= u64::from(SCHEMA));
+        let told = told.context("the journal does not say how it is written").map_err(damage::found)?;
+        if told < u64::from(SCHEMA) && told >= u64::from(ALIKE) {
+            self.set_schema()?;
+        }
+        Ok(told < u64::from(ALIKE))
     }
 
     /// All records, and the last commit that any of them is part of.
@@ -230,6 +272,24 @@ fn open_data(path: &Path) -> Result<File> {
     File::open(&data).with_context(|| format!("`{}` cannot be opened", data.display()))
 }
 
+/// What the database makes, it makes for everybody to read.
+fn close_to_others(path: &Path) -> Result<()> {
+    let close = |path: &Path, mode| {
+        let closed = std::fs::set_permissions(path, Permissions::from_mode(mode));
+        closed.with_context(|| format!("`{}` cannot be closed to others", path.display()))
+    };
+    close(path, 0o700)?;
+    for entry in std::fs::read_dir(path).with_context(|| format!("`{}` cannot be read", path.display()))? {
+        let entry = entry.with_context(|| format!("`{}` cannot be read", path.display()))?;
+        match entry.file_type().with_context(|| format!("`{}` cannot be read", path.display()))? {
+            kind if kind.is_dir() => close(&entry.path(), 0o700)?,
+            kind if kind.is_file() => close(&entry.path(), 0o600)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The names of new files are durable only once their directories are.
 fn sync_directories(path: &Path) -> Result<()> {
     for directory in path.ancestors().take(2) {
@@ -240,33 +300,11 @@ fn sync_directories(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What to say of a full disk.
-pub(crate) fn no_space(path: &Path) -> String {
-    format!(
-        "`{}` cannot be written: no space is left on its disk; free some and run again, nothing that was recorded is \
-         lost",
-        path.display()
-    )
-}
-
-/// What an error of sled means for the user.
-pub(crate) fn explain(error: sled::Error, path: &Path) -> anyhow::Error {
-    let text = error.to_string();
-    if text.contains("StorageFull") || text.contains("code: 28") || text.contains("os error 28") {
-        return anyhow::Error::new(error).context(no_space(path));
-    }
-    match error {
-        sled::Error::Io(_) | sled::Error::Unsupported(_) => {
-            anyhow::Error::new(error).context(format!("journal `{}` cannot be used", path.display()))
-        }
-        damaged => damage::found(damaged.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{EventKind, Journal, Lock, Outcome, Status};
+    use anyhow::bail;
     use jiff::Timestamp;
 
     fn record(attempts: u32) -> NodeRecord {
@@ -377,15 +415,22 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_journal_is_left_alone() -> Result<()> {
-        let scratch = tempfile::tempdir()?;
-        let dir = StateDir::open(scratch.path())?;
-        let store = Store::open(&dir)?.store;
-        store.meta.insert("schema", seal(&(u64::from(SCHEMA) + 1).to_le_bytes()))?;
-        drop(store);
-        let Err(error) = Store::open(&dir) else { bail!("it was opened") };
-        assert!(error.to_string().contains("newer drover (schema 4"), "{error:#}");
-        assert!(!error.is::<damage::Damaged>());
+    fn a_newer_journal_is_left_alone_and_one_that_only_says_so_is_damaged() -> Result<()> {
+        let newer = (SCHEMA + 1).to_le_bytes();
+        let payload = (u64::from(SCHEMA) + 1).to_le_bytes();
+        // As a newer drover seals it: its own schema stands before it, too.
+        let theirs = [&newer[..], &crc32fast::hash(&payload).to_le_bytes(), &payload].concat();
+        let flipped = [&newer[..], &seal(&u64::from(SCHEMA).to_le_bytes())[2..]].concat();
+        for (value, is_newer) in [(theirs, true), (flipped, false), (seal(&payload), false)] {
+            let scratch = tempfile::tempdir()?;
+            let dir = StateDir::open(scratch.path())?;
+            let store = Store::open(&dir)?.store;
+            store.meta.insert("schema", value)?;
+            drop(store);
+            let Err(error) = Store::open(&dir) else { bail!("it was opened") };
+            assert_eq!(error.is::<Newer>(), is_newer, "{error:#}");
+            assert_eq!(error.is::<damage::Damaged>(), !is_newer, "{error:#}");
+        }
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Signatures are always checked. Of the host's configuration it takes over how the host talks to its mirror, and nothing
 //! else. It does not know what the packages are for.
+//!
+//! apt fetches as a user of its own, who cannot go into the state directory: the caches are bound to where that user can.
 
 use crate::architecture::Architecture;
 use crate::archives::{self, Deb};
@@ -9,17 +11,25 @@ use crate::mirror::Archive;
 use crate::release::RELEASES;
 use crate::trust;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Cmd, Cx, HostFile};
-use std::fs;
+use drover_engine::{Cmd, Cx, HostFile, Jail};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// An apt of our own.
 #[derive(Debug)]
 pub struct Apt {
     dir: PathBuf,
+    /// The same, as apt sees it,
+    seen: PathBuf,
+    /// and where it does.
+    jail: Jail,
     archives: Vec<Archive>,
     arch: Architecture,
 }
+
+/// Where apt sees the caches. It is there with every apt, and what is there is not used by ours.
+const PLACE: &str = "/var/cache/apt";
 
 /// What an apt of our own is made for.
 #[derive(Debug)]
@@ -52,19 +62,24 @@ impl Apt {
         );
         let packages = archives::directory(cx);
         for dir in [dir.join("lists/partial"), dir.join("none/partial"), packages.join("partial")] {
-            fs::create_dir_all(&dir).with_context(|| format!("make `{}`", dir.display()))?;
+            let made = DirBuilder::new().recursive(true).mode(0o755).create(&dir);
+            made.with_context(|| format!("make `{}`", dir.display()))?;
         }
+        let jail = Jail::host().bind(cx.cache(""), PLACE);
+        let seen = seen(cx, &dir);
         let write = |name: &str, text: &str| HostFile::new(dir.join(name)).write(text);
         write("status", status)?;
         write("extended_states", extended_states)?;
         write("sources.list", &sources_list(&archives, keyring, arch))?;
         let lenient = archives.iter().all(|archive| archive.of_host);
-        let mut text = configuration(&dir, &packages, arch) + &manners(cx, lenient)? + LAST_WORD;
+        let mut text =
+            configuration(&seen, &self::seen(cx, &packages), arch) + &manners(cx, lenient)? + LAST_WORD;
         if archives.iter().any(|archive| archive.archived) {
-            text += &format!("Apt::Key::gpgvcommand \"{}\";\n", trust::gpgv_of_its_time(&dir)?.display());
+            let gpgv = self::seen(cx, &trust::gpgv_of_its_time(&dir)?);
+            text += &format!("Apt::Key::gpgvcommand \"{}\";\n", gpgv.display());
         }
         write("apt.conf", &text)?;
-        Ok(Self { dir, archives, arch })
+        Ok(Self { dir, seen, jail, archives, arch })
     }
 
     /// Fetches the signed indexes anew, where they changed.
@@ -108,7 +123,7 @@ impl Apt {
     /// When apt finds no way to install them all.
     pub fn files(&self, cx: &Cx, packages: &[String]) -> Result<Vec<String>> {
         // apt leaves out what is downloaded already, so it is shown a directory without packages.
-        let none = format!("Dir::Cache::archives={}", self.dir.join("none").display());
+        let none = format!("Dir::Cache::archives={}", self.seen.join("none").display());
         let text = cx.read(&self.install().args(["--print-uris", "-qq", "-o", &none]).args(packages))?;
         text.lines().map(uri_file).collect()
     }
@@ -152,11 +167,19 @@ impl Apt {
     }
 
     fn get(&self) -> Cmd {
-        Cmd::new("apt-get").arg("-q").env("APT_CONFIG", self.dir.join("apt.conf"))
+        Cmd::new("apt-get").arg("-q").env("APT_CONFIG", self.seen.join("apt.conf")).inside(&self.jail)
     }
 
     fn install(&self) -> Cmd {
         self.get().args(["install", "--yes", "--no-remove", "--no-install-recommends"])
+    }
+}
+
+/// Where apt sees what is in the cache.
+fn seen(cx: &Cx, path: &Path) -> PathBuf {
+    match path.strip_prefix(cx.cache("")) {
+        Ok(rest) => Path::new(PLACE).join(rest),
+        Err(_) => path.to_owned(),
     }
 }
 

@@ -300,9 +300,12 @@ pub fn define(cx: &Cx, definition: &Element, validation: Validation) -> Result<(
     }
 }
 
+/// Definitions are shown as `virsh dumpxml` shows them: without what libvirt keeps secret.
+pub(crate) const SHOWN: u32 = 0o644;
+
 /// Needed for `reason`, with the difference between two definitions of the domain `name`.
 fn difference(name: &str, reason: String, before: &str, after: &str) -> Check {
-    let diff = match Check::text(&format!("domain {name}"), Some(before), after) {
+    let diff = match Check::text(&format!("domain {name}"), SHOWN, Some(before), after) {
         Check::Satisfied => None,
         Check::Needed { diff, .. } => diff,
     };

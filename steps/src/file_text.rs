@@ -83,23 +83,31 @@ impl FileText<'_> {
         Ok((id(Database::User, user)?, id(Database::Group, group)?))
     }
 
-    /// Whether a file that reads `is` and has the access `has` is as the plan says.
-    pub(crate) fn compare(
-        &self,
-        shown: &str,
-        is: Option<&str>,
-        should: &str,
-        has: Option<Access>,
-        wanted: Access,
-    ) -> Check {
-        let text = Check::text(shown, is, should);
-        if !text.is_satisfied() || has == Some(wanted) {
-            return text;
+    /// Whether a file that reads as it should and has the access `has` is as the plan says.
+    pub(crate) fn compare(&self, shown: &str, has: Option<Access>, wanted: Access) -> Check {
+        if has == Some(wanted) {
+            return Check::Satisfied;
         }
         let words =
             |access: Access| format!("mode {:04o} and owner {}:{}", access.mode, access.uid, access.gid);
         let has = has.map_or("nothing".to_owned(), words);
         Check::needed(format!("{shown} has {has}, not {}", words(wanted)))
+    }
+
+    /// Whether a file reads as the plan says. If its mode, or the one that it is to get, hides it from others, that it changes
+    /// is told, but not what.
+    ///
+    /// # Errors
+    /// When its mode is none.
+    pub(crate) fn compare_text(
+        &self,
+        shown: &str,
+        is: Option<&str>,
+        should: &str,
+        has: Option<Access>,
+    ) -> Result<Check> {
+        let mode = has.map_or(0o777, |has| has.mode) & self.mode()?;
+        Ok(Check::text(shown, mode, is, should))
     }
 
     /// What tells it from other files, for node ids: `etc-motd`.

@@ -40,8 +40,10 @@ pub fn write(cx: &Cx, file: &HostFile, after: &str) -> Result<()> {
 /// When it cannot be read, or what is remembered makes no sense.
 pub fn undo<'a>(cx: &Cx, file: HostFile) -> Result<Undo<'a>> {
     let Some(now) = file.read()? else { return Ok(Undo::default()) };
-    let Some(then) = reversed(cx, &name(file.path()), &now)? else { return Ok(Undo::default()) };
     let path = file.path().display().to_string();
+    let Some(then) = reversed(cx, &name(file.path()), &now)? else {
+        return forgotten(cx, &name(file.path()), &path);
+    };
     Ok(match then {
         None => Undo::default().act(format!("remove {path}"), move |_| remove(file.path())),
         Some(text) => {
@@ -49,6 +51,31 @@ pub fn undo<'a>(cx: &Cx, file: HostFile) -> Result<Undo<'a>> {
             Undo::default().act(what, move |_| file.write(&text))
         }
     })
+}
+
+/// How a file of the host that is all the step's is undone: as [`undo`] does it; and if it was taken over, so that nothing is
+/// remembered of it, it goes if it reads `text`.
+///
+/// # Errors
+/// As [`undo`].
+pub fn undo_whole<'a>(cx: &Cx, file: HostFile, text: &str) -> Result<Undo<'a>> {
+    let is_forgotten = cx.is_taken_over()? && edits(cx, &name(file.path()))?.is_empty();
+    if !is_forgotten || file.read()?.as_deref() != Some(text) {
+        return undo(cx, file);
+    }
+    Ok(Undo::default().act(format!("remove {}", file.path().display()), move |_| remove(file.path())))
+}
+
+/// What stays of a text that the step edited before it was taken over: what it read before is not known.
+///
+/// # Errors
+/// When what is remembered makes no sense.
+pub fn forgotten<'a>(cx: &Cx, name: &str, shown: &str) -> Result<Undo<'a>> {
+    let undo = Undo::default();
+    if !cx.is_taken_over()? || !edits(cx, name)?.is_empty() {
+        return Ok(undo);
+    }
+    Ok(undo.keep(format!("{shown} stays as it is: what it read before Drover is not known any more")))
 }
 
 /// Writes a file in a rootfs, once it is remembered what it read.
@@ -67,8 +94,10 @@ pub fn write_inside(cx: &Cx, rootfs: &Rootfs, path: &str, after: &str, access: A
 pub fn undo_inside<'a>(cx: &Cx, place: &Path, path: &'a str) -> Result<Undo<'a>> {
     let Some(rootfs) = Rootfs::find(place)? else { return Ok(Undo::default()) };
     let Some(now) = rootfs.read_to_edit(path)? else { return Ok(Undo::default()) };
-    let Some(then) = reversed(cx, &name(Path::new(path)), &now)? else { return Ok(Undo::default()) };
     let shown = place.join(path.trim_start_matches('/'));
+    let Some(then) = reversed(cx, &name(Path::new(path)), &now)? else {
+        return forgotten(cx, &name(Path::new(path)), &shown.display().to_string());
+    };
     Ok(match then {
         None => Undo::default().act(format!("remove {}", shown.display()), move |_| rootfs.remove(path)),
         Some(text) => {

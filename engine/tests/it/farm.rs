@@ -91,7 +91,7 @@ impl Step for Toy {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             found => Some(found?),
         };
-        Ok(Check::text(&self.name, found.as_deref(), &format!("{}\n", self.name)))
+        Ok(Check::text(&self.name, 0o644, found.as_deref(), &format!("{}\n", self.name)))
     }
 
     fn apply(&self, cx: &Cx) -> Result<()> {

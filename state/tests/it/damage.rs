@@ -2,11 +2,15 @@
 
 use crate::child;
 use crate::scratch::{Scratch, node, nodes};
-use anyhow::{Context, Result, anyhow};
-use drover_state::{EventKind, EventReader, Journal, NodeId, RunId, Status};
+use anyhow::{Context, Result, anyhow, ensure};
+use drover_state::{
+    EventKind, EventReader, History, Journal, NodeId, Records, RunId, Status, check, export, repair,
+    seal_text,
+};
+use rustix::fs::{FileType, Mode, mknodat};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -28,8 +32,20 @@ fn write_original() -> Result<Original> {
         child::write(&mut scratch.sound()?, commits, &mut std::io::sink())?;
     }
     let statuses = statuses(&scratch.sound()?);
-    let names = ["drover.lock", "journal.high", "runs/0001/events.jsonl", "runs/0002/events.jsonl"]
-        .map(PathBuf::from);
+    let memory = scratch.dir.memory(&node(1)).join("before");
+    fs::create_dir_all(memory.parent().context("it is below the state directory")?)?;
+    fs::write(&memory, seal_text("what was there before\n"))?;
+    fs::write(scratch.dir.path().join("request.json"), "{\"plan\": \"farm.ron\", \"only\": []}")?;
+    let memory = memory.strip_prefix(scratch.dir.path())?.display().to_string();
+    let names = [
+        "drover.lock",
+        "journal.high",
+        "request.json",
+        &memory,
+        "runs/0001/events.jsonl",
+        "runs/0002/events.jsonl",
+    ]
+    .map(PathBuf::from);
     let mut names = names.to_vec();
     for path in files(&scratch, "")?.into_iter().filter(|path| path.is_file()) {
         names.push(path.strip_prefix(scratch.dir.path())?.to_owned());
@@ -50,6 +66,195 @@ fn written() -> Result<(Scratch, Statuses)> {
         std::fs::write(path, bytes)?;
     }
     Ok((scratch, original.statuses.clone()))
+}
+
+/// Whatever is damaged: what is said of it, and that a way out is named, which leads out.
+fn ends_well(scratch: &Scratch, before: &Statuses, what: &str) -> Result<()> {
+    let (faults, held) = check(&scratch.dir).with_context(|| format!("{what}: check"))?;
+    ensure!(held.is_none(), "{what}");
+    // Those who only look are not kept from it.
+    History::read(&scratch.dir)
+        .map(drop)
+        .or_else(|error| says_the_way_out(&error))
+        .with_context(|| format!("{what}: history"))?;
+    export(&scratch.dir, &mut |_| Ok(()))
+        .map(drop)
+        .or_else(|error| says_the_way_out(&error))
+        .context("export")?;
+    match scratch.reopened() {
+        Ok((journal, notes)) => {
+            ensure!(statuses(&journal) == *before, "{what}: {notes:?}");
+            ensure!(notes.is_empty() || !faults.is_empty(), "{what}: check says nothing of {notes:?}");
+        }
+        Err(error) => {
+            ensure!(!faults.is_empty(), "{what}: check says nothing of {error:#}");
+            says_the_way_out(&error).with_context(|| what.to_owned())?;
+        }
+    }
+    let told = repair(scratch.dir.path()).with_context(|| format!("{what}: repair"))?;
+    ensure!(check(&scratch.dir)?.0.is_empty(), "{what}: {told:?}, and yet {:?}", check(&scratch.dir)?.0);
+    let (journal, notes) = scratch.reopened()?;
+    ensure!(notes.is_empty(), "{what}: {notes:?}");
+    ensure!(statuses(&journal) == *before, "{what}: {told:?}");
+    Ok(())
+}
+
+fn says_the_way_out(error: &anyhow::Error) -> Result<()> {
+    let text = format!("{error:#}");
+    let is_named = text.contains("state repair") || text.contains("--state DIR");
+    ensure!(is_named && !text.contains("panicked at"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_byte_that_flips_or_an_end_that_is_lost_in_any_file_has_a_way_out() -> Result<()> {
+    let (scratch, _) = written()?;
+    let names = every_file(scratch.dir.path())?;
+    for name in [
+        "drover.lock",
+        "journal.high",
+        "request.json",
+        "journal/conf",
+        "journal/db",
+        "runs/0001/events.jsonl",
+    ] {
+        ensure!(names.iter().any(|known| known.ends_with(name)), "{name}: {names:?}");
+    }
+    for name in &names {
+        for fifth in 0..5 {
+            for damage in ["flip", "bit", "cut"] {
+                let (scratch, before) = written()?;
+                let path = scratch.dir.path().join(name);
+                let mut bytes = fs::read(&path)?;
+                let place = bytes.len() * fifth / 5 + usize::from(damage == "bit" && bytes.len() > 40);
+                match damage {
+                    "cut" => bytes.truncate(place),
+                    "bit" => bytes[place] ^= 1,
+                    _ => bytes[place] ^= 0x55,
+                }
+                fs::write(&path, bytes)?;
+                ends_well(&scratch, &before, &format!("{damage} at {place} of {}", name.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_in_the_place_of_something_else_has_a_way_out() -> Result<()> {
+    let names = [
+        "cache",
+        "drover.lock",
+        "journal",
+        "journal.high",
+        "journal/blobs",
+        "journal/conf",
+        "journal/db",
+        "memory",
+        "memory/layer-0",
+        "memory/layer-0/touch-1/before",
+        "request.json",
+        "runs",
+        "runs/0001",
+        "runs/0002",
+        "runs/0001/events.jsonl",
+        "runs/0002/events.jsonl",
+        "runs/0003",
+    ];
+    for name in names {
+        for instead in ["nothing", "file", "directory", "pipe", "link to nothing", "link to itself"] {
+            let (scratch, before) = written()?;
+            let path = scratch.dir.path().join(name);
+            fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).or_else(|_| match name {
+                "runs/0003" | "journal/blobs" => Ok(()),
+                _ => Err(anyhow!("{name} is not there")),
+            })?;
+            match instead {
+                "nothing" => {}
+                "file" => fs::write(&path, "not what it was")?,
+                "directory" => fs::create_dir(&path)?,
+                "pipe" => mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR, 0)?,
+                "link to nothing" => symlink("nowhere", &path)?,
+                _ => symlink(path.file_name().context("a name")?, &path)?,
+            }
+            ends_well(&scratch, &before, &format!("{instead} in the place of {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn lost_events_come_back_from_the_journal_and_the_damaged_file_is_kept() -> Result<()> {
+    let (scratch, before) = written()?;
+    let path = scratch.dir.events(RunId(1));
+    let whole = fs::read_to_string(&path)?;
+    let mut lines: Vec<_> = whole.split_inclusive('\n').map(str::to_owned).collect();
+    let garbled = lines[30].replace("\"event\"", "\"evemt\"");
+    lines[30] = garbled.clone();
+    // One that still reads well, but says something else.
+    lines[40] = lines[40].replace("\"seq\"", " \"seq\"");
+    lines.remove(50);
+    fs::write(&path, lines.concat())?;
+    let (faults, _) = check(&scratch.dir)?;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0].found.contains("1 of its lines cannot be understood; 3 of its lines are not as"),
+        "{faults:?}"
+    );
+    // What happened is known all the same: an end without a start has had one.
+    let history = History::read(&scratch.dir)?;
+    let told = |node: &NodeId| history.node(node).map(|record| record.status);
+    assert!(before.iter().all(|(node, (status, _))| told(node) == Some(*status)));
+    assert_eq!(history.notes(&scratch.dir).len(), 1);
+    let told = repair(scratch.dir.path())?;
+    assert!(
+        told.len() == 1 && told[0].contains("3 lines came back from the journal, 0 are lost"),
+        "{told:?}"
+    );
+    assert_eq!(fs::read_to_string(&path)?, whole);
+    let kept = every_file(scratch.dir.path())?
+        .into_iter()
+        .find(|it| it.starts_with("damaged") || it.to_string_lossy().contains("damaged-"));
+    assert!(fs::read_to_string(scratch.dir.path().join(kept.context("it was kept")?))?.contains(&garbled));
+    assert!(repair(scratch.dir.path())?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn all_that_is_recorded_can_be_taken_out() -> Result<()> {
+    let (scratch, before) = written()?;
+    let mut lines = Vec::new();
+    let mut keep = |value: &serde_json::Value| {
+        lines.push(value.clone());
+        Ok(())
+    };
+    assert_eq!(export(&scratch.dir, &mut keep)?, Vec::<String>::new());
+    let of = |kind: &str| lines.iter().filter(|line| line["is"] == kind).collect::<Vec<_>>();
+    assert_eq!(
+        (lines[0]["is"].as_str(), of("state").len(), of("node").len()),
+        (Some("state"), 1, before.len())
+    );
+    let events = EventReader::new(&scratch.dir, RunId(1)).read()?.len();
+    assert_eq!(of("event").len(), events + EventReader::new(&scratch.dir, RunId(2)).read()?.len());
+    assert_eq!(of("memory")[0]["text"], "what was there before\n");
+    assert_eq!(of("request")[0]["request"]["plan"], "farm.ron");
+    Ok(())
+}
+
+/// All files below a directory, by their paths in it.
+fn every_file(root: &std::path::Path) -> Result<Vec<PathBuf>> {
+    let (mut found, mut left) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            match path.symlink_metadata()?.is_dir() {
+                true => left.push(path),
+                false => found.push(path.strip_prefix(root)?.to_owned()),
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn data(scratch: &Scratch) -> Result<File> {
@@ -173,7 +378,10 @@ fn without_a_journal_damaged_events_are_told_and_stay() -> Result<()> {
     let garbled = lines.join("\n") + "\n";
     std::fs::write(&path, &garbled)?;
     let (_, notes) = scratch.journal()?;
-    assert!(notes.iter().any(|note| note.starts_with("2 events")), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.starts_with("2 events") && note.contains("state repair")),
+        "{notes:?}"
+    );
     assert_eq!(std::fs::read_to_string(&path)?, garbled);
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod child;
 mod damage;
 mod full_disk;
+mod gone;
 mod journal;
 mod kill;
 mod reader;

@@ -23,6 +23,12 @@ impl Scratch {
         Journal::open(&self.dir, Lock::acquire(&self.dir)?)
     }
 
+    /// As a run would begin: the directory is opened, too.
+    pub(crate) fn reopened(&self) -> Result<(Journal, Vec<String>)> {
+        let dir = StateDir::open(self.dir.path())?;
+        Journal::open(&dir, Lock::acquire(&dir)?)
+    }
+
     /// The journal, which is expected to be fine.
     pub(crate) fn sound(&self) -> Result<Journal> {
         let (journal, notes) = self.journal()?;

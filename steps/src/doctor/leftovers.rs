@@ -3,14 +3,18 @@
 //! Most of it the next run continues or clears away by itself; that is said.
 
 use super::{Finding, Patient};
-use crate::guest::MARK as HALF_MADE;
+use crate::guest::half_made;
 use crate::mounts::{self, Mounted};
 use anyhow::{Context, Result};
 use drover_engine::{Cx, Leftover, guardian};
-use drover_state::StateDir;
+use drover_state::{Live, StateDir, live};
 use std::path::{Path, PathBuf};
 
+/// How much of a command is shown, in characters.
+const LONG: usize = 60;
+
 pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
+    let on = live()?;
     let mut found = Vec::new();
     if let Some(state) = patient.state
         && drover_state::holder(state)?.is_none()
@@ -18,7 +22,7 @@ pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
         found.extend(processes(state)?);
     }
     found.extend(mounts(patient)?);
-    found.extend(half_made(patient)?);
+    found.extend(half_made(patient)?.into_iter().map(|half_made| half_made.finding(&on)));
     if found.is_empty() {
         found.push(Finding::green(
             "left-overs",
@@ -30,11 +34,17 @@ pub(super) fn look(_cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
 
 /// Processes of attempts that were killed with the last run, while none is on.
 fn processes(state: &StateDir) -> Result<Vec<Finding>> {
-    let found = guardian::leftovers(state)?.into_iter().map(|Leftover { pid, command }| {
-        let text = format!("process {pid} was left behind by a killed run: {command}");
-        Finding::amber("left-overs", text, "nothing: the next run ends it")
-    });
-    Ok(found.collect())
+    Ok(guardian::leftovers(state)?.iter().map(process).collect())
+}
+
+fn process(Leftover { pid, command }: &Leftover) -> Finding {
+    let words = command.split_whitespace().collect::<Vec<_>>().join(" ");
+    let command = match words.char_indices().nth(LONG) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    };
+    let text = format!("process {pid} was left behind by a killed run: {command}");
+    Finding::amber("left-overs", text, "nothing: the next run ends it")
 }
 
 /// Mounts below our directories that everybody sees: ours are private, and nothing of them should stay.
@@ -58,24 +68,50 @@ fn stray_mounts(table: &[Mounted], places: &[PathBuf]) -> Vec<PathBuf> {
     points.filter(|point| places.iter().any(|place| point != place && point.starts_with(place))).collect()
 }
 
-fn half_made(patient: &Patient<'_>) -> Result<Vec<Finding>> {
+/// A system that is not complete.
+#[derive(Debug)]
+struct HalfMade {
+    path: PathBuf,
+    is_container: bool,
+    /// Whether the mark on it says that somebody is at it.
+    is_in_work: bool,
+}
+
+impl HalfMade {
+    /// What is to be said of it, while these runs are on: any of them may be making it.
+    fn finding(&self, on: &[Live]) -> Finding {
+        let what = if self.is_container { "container" } else { "base system" };
+        let shown = self.path.display();
+        if let Some(Live { pid, .. }) = on.first() {
+            let text = format!(
+                "{shown} is a {what} that is not complete: a run is on, process {pid}, which may be making it"
+            );
+            return Finding::green("left-overs", text);
+        }
+        if self.is_in_work {
+            let text = format!("{shown} is a {what} that is not complete: somebody is making it");
+            return Finding::green("left-overs", text);
+        }
+        let mend = match self.is_container {
+            true => "nothing: the next run removes it, and makes it anew",
+            false => "nothing: the next run goes on with it",
+        };
+        Finding::amber("left-overs", format!("{shown} is a {what} that is not complete"), mend)
+    }
+}
+
+fn half_made(patient: &Patient<'_>) -> Result<Vec<HalfMade>> {
     let mut found = Vec::new();
     for distribution in entries(&patient.farm.lxc_cache)? {
-        let partial = entries(&distribution)?;
-        let partial = partial.iter().filter(|path| path.extension().is_some_and(|end| end == "partial"));
-        found.extend(partial.map(|path| {
-            let text = format!("{} is a base system that is not complete", path.display());
-            Finding::amber("left-overs", text, "nothing: the next run goes on with it")
-        }));
+        let partial = entries(&distribution)?.into_iter();
+        let partial = partial.filter(|path| path.extension().is_some_and(|end| end == "partial"));
+        found.extend(partial.map(|path| HalfMade { path, is_container: false, is_in_work: false }));
     }
-    for container in entries(&patient.farm.containers())? {
-        if container.join(HALF_MADE).exists() {
-            let text = format!("{} is a container that is not complete", container.display());
-            found.push(Finding::amber(
-                "left-overs",
-                text,
-                "nothing: the next run removes it, and makes it anew",
-            ));
+    for path in entries(&patient.farm.containers())? {
+        let mark = path.join(half_made::MARK);
+        if mark.exists() {
+            let is_in_work = half_made::is_locked(&mark)?;
+            found.push(HalfMade { path, is_container: true, is_in_work });
         }
     }
     Ok(found)
@@ -92,9 +128,26 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::stray_mounts;
+    use super::*;
+    use crate::doctor::Level;
     use crate::mounts::parse;
-    use std::path::PathBuf;
+
+    #[test]
+    fn what_a_run_is_making_is_no_left_over() {
+        let base =
+            |is_in_work| HalfMade { path: "/c/rootfs.partial".into(), is_container: false, is_in_work };
+        let on = [Live { pid: 7, holder: None, state: "/elsewhere".into() }];
+        for (half_made, on, level, says) in [
+            (base(false), &[][..], Level::Amber, "that is not complete"),
+            (base(false), &on[..], Level::Green, "process 7, which may be making it"),
+            (base(true), &[][..], Level::Green, "somebody is making it"),
+        ] {
+            let finding = half_made.finding(on);
+            assert!(finding.level == level && finding.found.contains(says), "{finding:?}");
+        }
+        let long = Leftover { pid: 9, command: format!("sh -c 'a\nb{}'", "x".repeat(1000)) };
+        assert!(process(&long).found.len() < 150, "{}", process(&long).found);
+    }
 
     #[test]
     fn the_storage_itself_may_be_a_mount_but_nothing_in_it() {

@@ -43,7 +43,7 @@ pub fn undo_edit<'a>(cx: &Cx, name: &str) -> Result<Undo<'a>> {
             let what = format!("define the domain {name} without our edit");
             Undo::default().act(what, move |cx| define(cx, &then, Validation::Skipped))
         }
-        _ => Undo::default(),
+        _ => ours::forgotten(cx, &memory(name), &format!("the definition of the domain {name}"))?,
     })
 }
 

@@ -135,13 +135,13 @@ impl FarmStep<Container> for BuildAccount {
         };
         for table in tables(&at.farm.account) {
             let Some((before, after)) = edit(at, &rootfs, &table)? else { continue };
+            // Hashes of passwords stand in the lines around it, whatever mode somebody gave it.
+            let mode = if table.file.ends_with("shadow") { 0o600 } else { rootfs.mode_there(table.file)? };
             if let Check::Needed { diff, .. } =
-                Check::text(&format!("/{} of {}", table.file, at.name), Some(&before), &after)
+                Check::text(&format!("/{} of {}", table.file, at.name), mode, Some(&before), &after)
             {
                 let user = &at.farm.account.user;
                 let reason = format!("/{} of `{}` has no such line for `{user}`", table.file, at.name);
-                // Hashes of passwords stand in the lines around it.
-                let diff = diff.filter(|_| !table.file.ends_with("shadow"));
                 return Ok(Check::Needed { reason, diff });
             }
         }

@@ -166,7 +166,7 @@ impl FarmStep<Container> for DefineDomain {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
-        if cx.remembered(DEFINED)?.is_none() {
+        if !cx.has_made(DEFINED)? {
             return domain::undo_edit(cx, &at.name);
         }
         if domain::state_to_undo(cx, &at.name)?.is_none() {

@@ -261,7 +261,9 @@ impl FarmStep<Container> for ExposeSsh {
             return Ok(Check::needed(format!("no address is reserved for `{}`", at.name)));
         };
         let Edit { before, after, lead } = self.edit(at, address)?;
-        if let Check::Needed { diff, .. } = Check::text(FILE, before.as_deref(), &after) {
+        if let Check::Needed { diff, .. } =
+            Check::text(FILE, HostFile::new(FILE).mode_there()?, before.as_deref(), &after)
+        {
             return Ok(Check::Needed { reason: format!("no port of the host leads to `{}`", at.name), diff });
         }
         check_loaded(cx, &lead)?.and_then(|| check_answer(cx, at, &lead))

@@ -14,7 +14,7 @@
 //! | `mode` | in octal; `0644` if not given |
 //! | `owner` | user and group, names of the container or numbers; `root:root` if not given |
 //!
-//! The dry run shows the difference. A file that is a link is an error: what it names may belong to somebody else. Missing
+//! The dry run shows the difference; of a file that others may not read, only that there is one. A file that is a link is an error: what it names may belong to somebody else. Missing
 //! directories are made, mode 755. It comes after the container's account and packages, and before the container is
 //! started, if the plan has those.
 //!
@@ -113,11 +113,9 @@ impl FarmStep<Container> for GuestFile {
         };
         let (before, text) = (rootfs.read_to_edit(&self.path)?, self.says().text(&at.farm.plan_directory.0)?);
         let shown = format!("{} of {}", self.path, at.name);
-        if before.as_deref() != Some(text.as_str()) {
-            return Ok(Check::text(&shown, before.as_deref(), &text));
-        }
         let has = access(&rootfs, &self.path)?;
-        Ok(self.says().compare(&shown, before.as_deref(), &text, has, self.access(&rootfs)?))
+        let text = self.says().compare_text(&shown, before.as_deref(), &text, has)?;
+        text.and_then(|| Ok(self.says().compare(&shown, has, self.access(&rootfs)?)))
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
@@ -126,7 +124,12 @@ impl FarmStep<Container> for GuestFile {
         if let Some((directory, _)) = self.path.rsplit_once('/') {
             rootfs.mkdir_all(directory, Access::root(0o755))?;
         }
-        ours::remember_access(cx, access(&rootfs, &self.path)?)?;
+        let has = access(&rootfs, &self.path)?;
+        ours::remember_access(cx, has)?;
+        // What only some may read is not written where all may, not even for a moment.
+        if let Some(has) = has.filter(|has| has.mode & !wanted.mode & 0o077 != 0) {
+            rootfs.set_access(&self.path, Access { mode: has.mode & wanted.mode, ..has })?;
+        }
         let text = self.says().text(&at.farm.plan_directory.0)?;
         ours::write_inside(cx, &rootfs, &self.path, &text, wanted)?;
         rootfs.set_access(&self.path, wanted)

@@ -73,7 +73,10 @@ pub(super) fn order_file(cx: &Cx, at: &Container) -> PathBuf {
 /// The order of a container's packages, if it is known.
 pub(super) fn read_order(cx: &Cx, at: &Container) -> Result<Option<PackageOrder>> {
     let file = HostFile::new(order_file(cx, at));
-    file.read()?.map(|text| PackageOrder::parse(&text)).transpose()
+    let order = file.read().and_then(|text| text.map(|text| PackageOrder::parse(&text)).transpose());
+    order.with_context(|| {
+        format!("`{}` is damaged: remove it, and the next run makes it again", file.path().display())
+    })
 }
 
 impl GuestPackages {

@@ -4,8 +4,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Cx, mount_at_or_below};
-use rustix::fs::{FlockOperation, fcntl_lock};
-use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -52,18 +51,17 @@ pub(crate) fn remove(cx: &Cx, directory: &Path) -> Result<()> {
     fs::remove_dir(directory).with_context(|| format!("cannot remove `{}`", directory.display()))
 }
 
-/// Whether somebody holds LXC's lock on the mark.
-fn is_locked(mark: &Path) -> Result<bool> {
-    let file = match File::options().read(true).write(true).open(mark) {
+/// Whether somebody holds LXC's lock on the mark. Looks without taking it.
+pub(crate) fn is_locked(mark: &Path) -> Result<bool> {
+    let file = match File::open(mark) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error).with_context(|| format!("cannot open `{}`", mark.display())),
     };
-    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(false),
-        Err(Errno::AGAIN | Errno::ACCESS) => Ok(true),
-        Err(error) => Err(error).with_context(|| format!("cannot lock `{}`", mark.display())),
-    }
+    let wanted = Flock::from(FlockType::WriteLock);
+    let held = fcntl_getlk(&file, &wanted);
+    let held = held.with_context(|| format!("cannot see who locks `{}`", mark.display()))?;
+    Ok(held.is_some())
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ impl FarmStep<Container> for HostsFile {
             return Ok(Check::Satisfied);
         }
         let (before, after) = edit(cx, at, address)?;
-        Ok(match Check::text(FILE, Some(&before), &after) {
+        Ok(match Check::text(FILE, HostFile::new(FILE).mode_there()?, Some(&before), &after) {
             Check::Needed { diff, .. } => Check::Needed {
                 reason: format!("`{}` does not lead to {address} on this host", at.name),
                 diff,

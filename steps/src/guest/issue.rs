@@ -43,12 +43,20 @@ fn edited(before: &str) -> String {
 fn check_file(at: &Container, rootfs: &Rootfs, file: &str) -> Result<Check> {
     let before = rootfs.read_to_edit(file)?;
     let after = edited(before.as_deref().unwrap_or_default());
-    Ok(match Check::text(&format!("/{file} of {}", at.name), before.as_deref(), &after) {
-        Check::Needed { diff, .. } => {
-            Check::Needed { reason: format!("/{file} of `{}` does not show its addresses", at.name), diff }
-        }
-        satisfied @ Check::Satisfied => satisfied,
-    })
+    Ok(
+        match Check::text(
+            &format!("/{file} of {}", at.name),
+            rootfs.mode_there(file)?,
+            before.as_deref(),
+            &after,
+        ) {
+            Check::Needed { diff, .. } => Check::Needed {
+                reason: format!("/{file} of `{}` does not show its addresses", at.name),
+                diff,
+            },
+            satisfied @ Check::Satisfied => satisfied,
+        },
+    )
 }
 
 impl FarmStep<Container> for Issue {

@@ -92,7 +92,12 @@ impl FarmStep<Container> for JoinControllers {
         };
         let before = rootfs.read_to_edit(FILE)?;
         let after = edited(before.as_deref().unwrap_or_default());
-        Ok(Check::text(&format!("/{FILE} of {}", at.name), before.as_deref(), &after))
+        Ok(Check::text(
+            &format!("/{FILE} of {}", at.name),
+            rootfs.mode_there(FILE)?,
+            before.as_deref(),
+            &after,
+        ))
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {

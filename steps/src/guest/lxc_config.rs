@@ -82,7 +82,7 @@ impl FarmStep<Container> for LxcConfig {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
         };
         let after = edited(&before, &at.name, arch(at));
-        Ok(Check::text(&file.path().display().to_string(), Some(&before), &after))
+        Ok(Check::text(&file.path().display().to_string(), file.mode_there()?, Some(&before), &after))
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {

@@ -302,7 +302,7 @@ impl FarmStep<Container> for LxcCreate {
     fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
         let directory = at.directory();
         // Only one that was not there when it was first to be made is ours, with all that is in it by now.
-        if !directory.exists() || cx.remembered(MADE)?.is_none() {
+        if !directory.exists() || !cx.has_made(MADE)? {
             return Ok(Undo::default());
         }
         let what = format!("remove {} with all that is in it", directory.display());

@@ -20,7 +20,7 @@ mod greeting;
 mod guest_command;
 mod guest_file;
 mod guest_packages;
-mod half_made;
+pub(crate) mod half_made;
 mod hosts_block;
 mod hosts_file;
 mod issue;

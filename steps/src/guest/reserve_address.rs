@@ -212,7 +212,8 @@ impl FarmStep<Container> for ReserveAddress {
         let hosts = known(cx, &at.farm)?;
         let Some((after, address)) = self.edit(cx, at, &hosts)? else { return Ok(Check::Satisfied) };
         let path = at.farm.dnsmasq_hosts().display().to_string();
-        Ok(match Check::text(&path, Some(hosts.text()), after.text()) {
+        let mode = file(&at.farm).mode_there()?;
+        Ok(match Check::text(&path, mode, Some(hosts.text()), after.text()) {
             Check::Needed { diff, .. } => {
                 Check::Needed { reason: format!("{path} has no line `{},{address}`", at.name), diff }
             }

@@ -87,7 +87,8 @@ impl FarmStep<Container> for SshdAcceptEnv {
         let Some(before) = rootfs.read_to_edit(FILE)? else {
             return Ok(Check::needed(format!("the container `{}` has no /{FILE}", at.name)));
         };
-        Ok(match Check::text(&format!("/{FILE} of {}", at.name), Some(&before), &edited(&before)) {
+        let mode = rootfs.mode_there(FILE)?;
+        Ok(match Check::text(&format!("/{FILE} of {}", at.name), mode, Some(&before), &edited(&before)) {
             Check::Needed { diff, .. } => {
                 Check::Needed { reason: format!("sshd of `{}` accepts no environment", at.name), diff }
             }

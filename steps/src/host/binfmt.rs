@@ -107,7 +107,7 @@ impl FarmStep<Farm> for Binfmt {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
-        if cx.remembered(MOUNTED)?.is_none() || status()?.is_none() {
+        if !cx.has_made(MOUNTED)? || status()?.is_none() {
             return Ok(Undo::default());
         }
         Ok(Undo::default().act_if(format!("umount {REGISTRATIONS} if nothing is registered there"), unmount))

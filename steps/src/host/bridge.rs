@@ -96,8 +96,9 @@ impl FarmStep<Farm> for Bridge {
     }
 
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {
-        let before = HostFile::new(DEFAULTS).read()?;
-        Ok(Check::text(DEFAULTS, before.as_deref(), &self.edit(before.as_deref().unwrap_or(""))))
+        let file = HostFile::new(DEFAULTS);
+        let (before, mode) = (file.read()?, file.mode_there()?);
+        Ok(Check::text(DEFAULTS, mode, before.as_deref(), &self.edit(before.as_deref().unwrap_or(""))))
     }
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {

@@ -71,8 +71,14 @@ impl FarmStep<Farm> for BridgeDns {
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
         let mut needed = Vec::new();
         for (path, edit) in edits(at) {
-            let before = HostFile::new(path).read()?;
-            let check = Check::text(path, before.as_deref(), &edit(before.as_deref().unwrap_or("")));
+            let file = HostFile::new(path);
+            let before = file.read()?;
+            let check = Check::text(
+                path,
+                file.mode_there()?,
+                before.as_deref(),
+                &edit(before.as_deref().unwrap_or("")),
+            );
             if let Check::Needed { reason, diff } = check {
                 needed.push((reason, diff.unwrap_or_default()));
             }
@@ -101,7 +107,7 @@ impl FarmStep<Farm> for BridgeDns {
             undo = undo.and(ours::undo(cx, HostFile::new(path))?);
         }
         let hosts = at.dnsmasq_hosts();
-        if cx.remembered(MADE_HOSTS)?.is_none() || !hosts.exists() {
+        if !cx.has_made(MADE_HOSTS)? || !hosts.exists() {
             return Ok(undo);
         }
         Ok(undo.act_if(format!("remove {} if it is empty", hosts.display()), |_| remove_empty(hosts)))

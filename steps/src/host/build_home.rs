@@ -158,8 +158,8 @@ impl FarmStep<Farm> for BuildHome {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
-        let made_account = cx.remembered(MADE_ACCOUNT)?.is_some();
-        let made_group = cx.remembered(MADE_GROUP)?.is_some();
+        let made_account = cx.has_made(MADE_ACCOUNT)?;
+        let made_group = cx.has_made(MADE_GROUP)?;
         let mut undo = ours::undo_directories(cx)?;
         if made_account && accounts::account(cx, &self.user)?.is_some() {
             let what = format!("remove the account {}, unless something is left in its home", self.user);

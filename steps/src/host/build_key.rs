@@ -123,12 +123,12 @@ impl FarmStep<Farm> for BuildKey {
         for (path, made) in
             [(PRIVATE, MADE_KEY), (PUBLIC, MADE_PUBLIC), (PARTIAL, MADE_KEY), (PARTIAL_PUBLIC, MADE_KEY)]
         {
-            if cx.remembered(made)?.is_some() && home.entry(path)?.is_some() {
+            if cx.has_made(made)? && home.entry(path)?.is_some() {
                 let what = format!("remove {}", home_path.join(path).display());
                 undo = undo.act(what, move |_| Rootfs::open(home_path)?.remove(path));
             }
         }
-        if cx.remembered(MADE_DIRECTORY)?.is_some() && home.entry(DIRECTORY)?.is_some() {
+        if cx.has_made(MADE_DIRECTORY)? && home.entry(DIRECTORY)?.is_some() {
             let directory = home_path.join(DIRECTORY);
             let what = format!("remove {} if nothing is left in it", directory.display());
             undo = undo.act_if(what, move |_| ours::remove_empty(&directory));
@@ -198,7 +198,8 @@ fn check_trust(home: &Rootfs, account: &Account) -> Result<Check> {
     let public = home.read(PUBLIC)?.unwrap_or_default();
     let trusted = home.read(TRUSTED)?;
     let after = with_key(trusted.as_deref().unwrap_or(""), &public);
-    Ok(Check::text(&account.home.join(TRUSTED).display().to_string(), trusted.as_deref(), &after))
+    let mode = home.entry(TRUSTED)?.map_or(0o600, |entry| entry.mode);
+    Ok(Check::text(&account.home.join(TRUSTED).display().to_string(), mode, trusted.as_deref(), &after))
 }
 
 fn trust(cx: &Cx, home: &Rootfs, account: &Account) -> Result<()> {

@@ -211,7 +211,7 @@ impl FarmStep<Farm> for EditDomains {
             if let Some(reason) = self.change.edit(&mut after) {
                 let (before, after) = (domain::text(&before)?, domain::text(&after)?);
                 if let Check::Needed { diff: Some(diff), .. } =
-                    Check::text(&format!("domain {name}"), Some(&before), &after)
+                    Check::text(&format!("domain {name}"), domain::SHOWN, Some(&before), &after)
                 {
                     diffs += &diff;
                 }

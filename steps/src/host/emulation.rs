@@ -116,7 +116,7 @@ impl FarmStep<Farm> for Emulation {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
-        if cx.remembered(REGISTERED)?.is_none() || self.registration()?.is_none() {
+        if !cx.has_made(REGISTERED)? || self.registration()?.is_none() {
             return Ok(Undo::default());
         }
         let entry = self.entry();

@@ -136,9 +136,10 @@ impl Mount {
 
     /// Whether the table has the line.
     pub(super) fn check_line(&self) -> Result<Check> {
-        let table = HostFile::new(FSTAB).read()?;
+        let file = HostFile::new(FSTAB);
+        let table = file.read()?;
         let after = self.edited(table.as_deref().unwrap_or_default());
-        Ok(Check::text(FSTAB, table.as_deref(), &after))
+        Ok(Check::text(FSTAB, file.mode_there()?, table.as_deref(), &after))
     }
 
     /// Puts the line into the table.
@@ -151,7 +152,7 @@ impl Mount {
     pub(super) fn is_ours_to_undo(&self, cx: &Cx) -> Result<bool> {
         let table = HostFile::new(FSTAB).read()?.unwrap_or_default();
         let is_there = self.mounted()?.is_some() || table.lines().any(|line| self.is_ours(line));
-        Ok(is_there && cx.remembered(MOUNTED)?.is_some())
+        Ok(is_there && cx.has_made(MOUNTED)?)
     }
 
     /// Takes mount and line away.

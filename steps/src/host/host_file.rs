@@ -14,7 +14,7 @@
 //! | `mode` | in octal; `0644` if not given |
 //! | `owner` | user and group, names or numbers; `root:root` if not given |
 //!
-//! The dry run shows the difference. What is written is whole at every moment: the new file is made beside the old one and
+//! The dry run shows the difference; of a file that others may not read, only that there is one. What is written is whole at every moment: the new file is made beside the old one and
 //! renamed. A link is followed to the file that it names. Missing directories are made.
 //!
 //! **To take it back** `drover destroy`, which puts back what was there; or remove the file. Directories stay.
@@ -100,23 +100,28 @@ impl FarmStep<Farm> for HostFile {
     fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
         let (file, text) = (self.file(), self.says().text(&at.plan_directory.0)?);
         let before = file.read()?;
-        if before.as_deref() != Some(text.as_str()) {
-            return Ok(Check::text(&self.path, before.as_deref(), &text));
-        }
-        Ok(self.says().compare(&self.path, before.as_deref(), &text, file.access()?, self.access(cx)?))
+        let has = file.access()?;
+        let text = self.says().compare_text(&self.path, before.as_deref(), &text, has)?;
+        text.and_then(|| Ok(self.says().compare(&self.path, has, self.access(cx)?)))
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         let access = self.access(cx)?;
         let file = self.file().mode(access.mode).owner(access.uid, access.gid);
-        ours::remember_access(cx, file.access()?)?;
+        let has = file.access()?;
+        ours::remember_access(cx, has)?;
+        // What only some may read is not written where all may, not even for a moment.
+        if let Some(has) = has.filter(|has| has.mode & !access.mode & 0o077 != 0) {
+            file.set_access(Access { mode: has.mode & access.mode, ..has })?;
+        }
         ours::write(cx, &file, &self.says().text(&at.plan_directory.0)?)?;
         file.set_access(access)
     }
 
-    fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
         let has = self.file().access()?;
         let access = ours::undo_access(cx, has, &self.path, |access| self.file().set_access(access))?;
-        Ok(access.and(ours::undo(cx, self.file())?))
+        let text = self.says().text(&at.plan_directory.0)?;
+        Ok(access.and(ours::undo_whole(cx, self.file(), &text)?))
     }
 }

@@ -164,6 +164,10 @@ impl FarmStep<Farm> for HostPackages {
 
     fn undo<'a>(&'a self, cx: &Cx, at: &'a Farm) -> Result<Undo<'a>> {
         let ours = apt::present(cx, &installed_by_us(cx)?)?;
+        if ours.is_empty() && cx.is_taken_over()? && cx.remembered(OURS)?.is_none() {
+            let why = "the packages stay: which of them were there before Drover is not known any more";
+            return Ok(Undo::default().keep(why));
+        }
         if ours.is_empty() {
             return Ok(Undo::default());
         }

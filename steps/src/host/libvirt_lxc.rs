@@ -105,7 +105,7 @@ impl FarmStep<Farm> for LibvirtLxc {
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
         let mut undo = service::undo_enable(cx, "libvirtd")?;
-        if cx.remembered(STARTED)?.is_some() && is_up()? {
+        if cx.has_made(STARTED)? && is_up()? {
             undo = undo.act_if("stop libvirtd and virtlogd, unless a domain runs", take_down);
         }
         if Path::new(DROP_IN).exists() {

@@ -100,7 +100,7 @@ impl FarmStep<Farm> for LxcNet {
         let undo = service::undo_enable(cx, SERVICE)?;
         let is_up = check_interface(&at.bridge).is_satisfied() || dnsmasq()?.is_some();
         if !is_up && !service::is_starting(SERVICE)? {
-            let is_left = traces(at).iter().any(|path| path.exists()) && cx.remembered(STARTED)?.is_some();
+            let is_left = traces(at).iter().any(|path| path.exists()) && cx.has_made(STARTED)?;
             let what = format!("forget whom the bridge {} lent addresses to", at.bridge);
             return Ok(if is_left { undo.act(what, |_| remove_traces(at)) } else { undo });
         }

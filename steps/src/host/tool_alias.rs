@@ -117,9 +117,12 @@ impl FarmStep<Farm> for ToolAlias {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
-        let (link, made) = (self.link(), cx.remembered(TARGET)?);
+        let link = self.link();
+        let leads = fs::read_link(&link).ok().map(|it| it.display().to_string());
         // One that somebody made to lead elsewhere is not ours.
-        if made.is_none() || fs::read_link(&link).ok().map(|it| it.display().to_string()) != made {
+        let made = cx.remembered(TARGET)?.is_some_and(|made| leads == Some(made));
+        let is_ours = made || (cx.is_taken_over()? && leads.is_some());
+        if !is_ours {
             return Ok(Undo::default());
         }
         Ok(Undo::default().act(format!("remove the link {}", link.display()), move |_| ours::remove(&link)))

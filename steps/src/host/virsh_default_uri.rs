@@ -70,7 +70,7 @@ impl FarmStep<Farm> for VirshDefaultUri {
         let file = profile(&self.owner(cx)?);
         let before = file.read()?;
         let after = edit(before.as_deref().unwrap_or(""));
-        Ok(Check::text(&file.path().display().to_string(), before.as_deref(), &after))
+        Ok(Check::text(&file.path().display().to_string(), file.mode_there()?, before.as_deref(), &after))
     }
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {

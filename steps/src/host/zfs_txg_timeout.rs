@@ -81,7 +81,8 @@ impl FarmStep<Farm> for ZfsTxgTimeout {
     }
 
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {
-        let lasting = Check::text(FILE, HostFile::new(FILE).read()?.as_deref(), &self.text());
+        let file = HostFile::new(FILE);
+        let lasting = Check::text(FILE, file.mode_there()?, file.read()?.as_deref(), &self.text());
         lasting.and_then(|| {
             Ok(match parameter()? {
                 None => Check::needed("the module zfs is not loaded"),

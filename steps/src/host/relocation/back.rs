@@ -31,7 +31,7 @@ impl Relocation {
         let is_away =
             matches!(find(to)?, Found::Directory { .. }) && (is_ours || find(from)? == Found::Nothing);
         let is_half_back = self.back().is_linked()? || find(&self.back().aside())? != Found::Nothing;
-        if cx.remembered(MOVED)?.is_none() || !(is_away || is_half_back) {
+        if !cx.has_made(MOVED)? || !(is_away || is_half_back) {
             return Ok(Undo::default());
         }
         let what = format!("move {} back to {}", to.display(), from.display());

@@ -79,7 +79,7 @@ impl On {
     pub(super) fn remove(&self, cx: &Cx) -> Result<Option<String>> {
         let shown = self.path().display();
         match self {
-            Self::Loop { file, .. } if cx.remembered(MADE)?.is_some() => ours::remove(file).map(|()| None),
+            Self::Loop { file, .. } if cx.has_made(MADE)? => ours::remove(file).map(|()| None),
             Self::Loop { .. } => Ok(Some(format!("{shown} stays: it was there before"))),
             Self::Device(_) => Ok(Some(format!("the file system on {shown} stays: `wipefs --all {shown}`"))),
         }
