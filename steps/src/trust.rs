@@ -4,23 +4,65 @@
 //! time: the same keys count, though they have expired since, and so does a Release file past its Valid-Until. Nothing is
 //! ever used unsigned. It does not fetch anything.
 
+use crate::program;
 use crate::release::Release;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Cmd, Cx, HostFile};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A program that checks signatures. gpgv comes with the farm's packages; apt 3 brings sqv in its place, which knows no
+/// keys of another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verifier {
+    Gpgv,
+    Sqv,
+}
+
+/// Which of the programs that are there checks the signature of a release, archived or not.
+fn verifier(has: impl Fn(&str) -> bool, archived: bool) -> Option<Verifier> {
+    if has("gpgv") {
+        Some(Verifier::Gpgv)
+    } else if has("sqv") && !archived {
+        Some(Verifier::Sqv)
+    } else {
+        None
+    }
+}
+
+/// What has to be installed before signatures of the release can be checked here; `None` if nothing has to.
+pub fn missing_verifier(release: &Release) -> Option<&'static str> {
+    verifier(is_installed, release.is_archived()).is_none().then_some("gpgv")
+}
+
+fn is_installed(program: &str) -> bool {
+    program::find(program).is_some()
+}
+
 /// The text that is signed in the file `signed`, if the signature is right for the release.
 ///
 /// # Errors
-/// When it is not, with what gpgv says.
+/// When it is not, with what the program that checks it says; or when there is no such program.
 pub fn verified(cx: &Cx, signed: &Path, release: &Release) -> Result<String> {
     let plain = signed.with_file_name("Release");
-    let command = Cmd::new("gpgv").args(["--status-fd", "1", "--keyring", release.keyring(), "--output"]);
-    let ended = cx.probe(&command.arg(&plain).arg(signed))?;
-    // gpgv itself ends well if the key has expired.
-    if !ended.status.success() || !is_good(&ended.stdout, release.is_archived()) {
-        bail!("{}{}", expired(&ended.stdout), ended.stderr.trim());
+    let keyring = release.keyring();
+    let verifier = verifier(is_installed, release.is_archived());
+    match verifier.context("`gpgv` is not installed: `apt-get install gpgv`")? {
+        Verifier::Gpgv => {
+            let command = Cmd::new("gpgv").args(["--status-fd", "1", "--keyring", keyring, "--output"]);
+            let ended = cx.probe(&command.arg(&plain).arg(signed))?;
+            // gpgv itself ends well if the key has expired.
+            if !ended.status.success() || !is_good(&ended.stdout, release.is_archived()) {
+                bail!("{}{}", expired(&ended.stdout), ended.stderr.trim());
+            }
+        }
+        Verifier::Sqv => {
+            let command = Cmd::new("sqv").args(["--keyring", keyring, "--cleartext", "--output"]);
+            let ended = cx.probe(&command.arg(&plain).arg(signed))?;
+            if !ended.status.success() {
+                bail!("{}", ended.stderr.trim());
+            }
+        }
     }
     fs::read_to_string(&plain).with_context(|| format!("read `{}`", plain.display()))
 }
@@ -70,6 +112,16 @@ exit $ended
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn either_program_proves_a_current_release_and_gpgv_alone_an_archived_one() {
+        let both = |_: &str| true;
+        assert_eq!(verifier(both, false), Some(Verifier::Gpgv));
+        assert_eq!(verifier(both, true), Some(Verifier::Gpgv));
+        assert_eq!(verifier(|name| name == "sqv", false), Some(Verifier::Sqv));
+        assert_eq!(verifier(|name| name == "sqv", true), None);
+        assert_eq!(verifier(|_| false, false), None);
+    }
 
     const EXPIRED: &str =
         "[GNUPG:] NEWSIG\n[GNUPG:] KEYEXPIRED 1609372800\n[GNUPG:] EXPKEYSIG 58A3 Old <o@x>\n";

@@ -18,11 +18,13 @@ pub(crate) enum Hosting {
     Hosted(String),
     /// It cannot be asked now, and why.
     Unasked(String),
+    /// It was not asked, since what proves its answer is not installed yet; in words.
+    Unproved(String),
 }
 
 /// Ends well unless the mirror says that it does not host the release for that architecture.
 pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
-    if let Hosting::Unasked(why) = hosting(cx, base)? {
+    if let Hosting::Unasked(why) | Hosting::Unproved(why) = hosting(cx, base)? {
         cx.doubt(&why);
     }
     Ok(())
@@ -42,6 +44,9 @@ pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
         Hosting::Unasked(why) => {
             Hosting::Unasked(format!("the mirror `{}` was not asked: {why}", archive.uri))
         }
+        Hosting::Unproved(why) => {
+            Hosting::Unproved(format!("the mirror `{}` was not asked: {why}", archive.uri))
+        }
         hosted @ Hosting::Hosted(_) => hosted,
     })
 }
@@ -55,9 +60,12 @@ pub(crate) fn repository(base: &Base) -> Result<String> {
 fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
     let keys = base.release.keyring();
     if !Path::new(keys).exists() {
-        return Ok(Hosting::Unasked(format!(
+        return Ok(Hosting::Unproved(format!(
             "the keys it is to be proved with are not installed yet: {keys}"
         )));
+    }
+    if let Some(package) = trust::missing_verifier(base.release) {
+        return Ok(Hosting::Unproved(format!("`{package}`, which proves its signature, is not installed yet")));
     }
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);

@@ -24,6 +24,12 @@ pub(super) fn look(cx: &Cx, patient: &Patient<'_>) -> Result<Vec<Finding>> {
                 why,
                 "see whether the network and the mirror's name work; or name another mirror in the plan",
             ),
+            Ok(Hosting::Unproved(why)) => Finding::amber(
+                about,
+                why,
+                "nothing, if the plan's host has `HostPackages`, which installs it; else `apt-get install gpgv \
+                 debian-archive-keyring`",
+            ),
             Err(error) => {
                 Finding::red(about, format!("{error:#}"), "name a mirror that hosts it in the plan")
             }
