@@ -14,11 +14,14 @@ use std::process::Command;
 /// What the jail's first process does. It stays, and runs the program as a child of its own: the first process of a
 /// namespace ignores SIGTERM and is to collect orphans, and few programs are made for that.
 ///
-/// Parameters: root, directory, PATH (each empty for the host's); `KIND SOURCE TARGET` of each mount; `--`; the program.
+/// Where the processes are the host's, it becomes the program instead.
+///
+/// Parameters: root, directory, PATH (each empty for the host's), `exec` or nothing; `KIND SOURCE TARGET` of each mount; `--`;
+/// the program.
 /// The kinds `enter` and `register` say through what the program is run: see [`Foreign`].
 const SCRIPT: &str = r#"
-root=$1 dir=$2 path=$3 enter=
-shift 3
+root=$1 dir=$2 path=$3 become=$4 enter=
+shift 4
 while [ "$1" != -- ]; do
     case $1 in
         bind) mount --rbind -- "$2" "$3" ;;
@@ -32,6 +35,7 @@ done
 shift
 [ -z "$path" ] || PATH=$path
 [ -z "$root" ] || unset TMPDIR
+[ -z "$become" ] || { cd "${dir:-.}"; exec "$@"; }
 set -- "$(command -v unshare)" ${root:+--root="$root"} ${dir:+--wd="$dir"} -- "$@"
 ${enter:+"$enter" "$registrations" "$registration" --} "$@"
 exit $?
@@ -46,6 +50,9 @@ pub struct Jail {
     pub binds: Vec<Bind>,
     /// Whether `/proc` (of the jail's own processes) and `/sys` are mounted in it.
     pub kernel: bool,
+    /// Whether its processes are its own, which end with it. Where systemd is process 1, what is to call it has to be among
+    /// the host's: it does not talk to those who cannot see it.
+    pub own_processes: bool,
     /// How programs of another processor are started in it; `None` leaves that to the host's kernel.
     pub foreign: Option<Foreign>,
 }
@@ -73,12 +80,18 @@ pub struct Bind {
 impl Jail {
     /// A chroot into `root`, with proc and sys.
     pub fn chroot(root: impl AsRef<Path>) -> Self {
-        Self { root: Some(root.as_ref().to_owned()), binds: Vec::new(), kernel: true, foreign: None }
+        let root = Some(root.as_ref().to_owned());
+        Self { root, binds: Vec::new(), kernel: true, own_processes: true, foreign: None }
     }
 
     /// The host itself, but with private mounts and processes.
     pub fn host() -> Self {
-        Self { root: None, binds: Vec::new(), kernel: true, foreign: None }
+        Self { root: None, binds: Vec::new(), kernel: true, own_processes: true, foreign: None }
+    }
+
+    /// The host itself, with its processes, but with private mounts. What a killed run leaves of it ends by its mark alone.
+    pub fn mounts_of_host() -> Self {
+        Self { kernel: false, own_processes: false, ..Self::host() }
     }
 
     /// Binds the host's `source` over `target` in the jail.
@@ -130,12 +143,16 @@ impl Jail {
     pub(crate) fn command(&self, program: &OsStr, args: &[OsString], dir: Option<&Path>) -> Result<Command> {
         let mut command = Command::new("unshare");
         command.current_dir("/");
-        command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--"]);
-        command.args(["sh", "-euc", SCRIPT, "jail"]);
+        command.args(["--mount", "--propagation", "private"]);
+        if self.own_processes {
+            command.args(["--pid", "--fork", "--kill-child"]);
+        }
+        command.args(["--", "sh", "-euc", SCRIPT, "jail"]);
         command.arg(self.root.as_deref().unwrap_or(Path::new("")));
         command.arg(dir.unwrap_or(Path::new("")));
         // Another system's programs are where they are in every system, whatever PATH is here.
         command.arg(if self.root.is_some() { SYSTEM_PATH } else { "" });
+        command.arg(if self.own_processes { "" } else { "exec" });
         for (kind, source, target) in self.mounts()? {
             command.arg(kind).arg(source).arg(target);
         }

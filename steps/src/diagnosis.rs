@@ -2,7 +2,7 @@
 //!
 //! One table, in four parts: what is short, what archives say, what guests say, what the host forbids. Each of its signs
 //! stands beside the line that it was taken from, as the tool wrote it when the failure was brought about on a Debian 12
-//! host; the few that are quoted from a tool's own texts instead are named where they stand. It does not know which step
+//! or 13 host; the few that are quoted from a tool's own texts instead are named where they stand. It does not know which step
 //! failed.
 
 mod archive;
@@ -188,6 +188,31 @@ mod tests {
                 "E: Failed to fetch http://127.0.0.1:8503/debian/dists/bookworm/InRelease  503  Service Unavailable \
                  [IP: 127.0.0.1 8503]",
                 "E: The repository 'http://127.0.0.1:8503/debian bookworm InRelease' is not signed.",
+            ],
+        );
+        // As apt 3.0.3 wrote them, in this order.
+        is(
+            "key-missing",
+            &[
+                "W: OpenPGP signature verification failed: copy:/m bookworm InRelease: Sub-process /usr/bin/sqv returned an \
+                 error code (1), error message is: Missing key AF6A24B49C3BD27E5DB803CC511D3733501F42E0, which is needed to \
+                 verify signature.",
+                "E: The repository 'copy:/m bookworm InRelease' is not signed.",
+            ],
+        );
+        is(
+            "signature-wrong",
+            &[
+                "W: OpenPGP signature verification failed: copy:/m bookworm InRelease: Sub-process /usr/bin/sqv returned an \
+                 error code (1), error message is: Verifying signature:            Message has been manipulated",
+                "E: The repository 'copy:/m bookworm InRelease' is not signed.",
+            ],
+        );
+        is(
+            "gpgv-missing",
+            &[
+                "W: OpenPGP signature verification failed: copy:/m bookworm InRelease: Internal error: Cannot find gpgv",
+                "E: The repository 'copy:/m bookworm InRelease' is not signed.",
             ],
         );
         is(

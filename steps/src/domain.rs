@@ -146,6 +146,20 @@ pub fn state(cx: &Cx, name: &str) -> Result<Lookup<String>> {
     })
 }
 
+/// The names of the domains that run, ours and others'.
+///
+/// # Errors
+/// When virsh cannot be run.
+pub fn running(cx: &Cx) -> Result<Lookup<Vec<String>>> {
+    Ok(match ask(cx, &["list", "--name"])? {
+        Lookup::Found(text) => {
+            let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+            Lookup::Found(names.map(str::to_owned).collect())
+        }
+        Lookup::Missing(reason) => Lookup::Missing(reason),
+    })
+}
+
 /// What a domain that runs has, or lacks, because its definition has changed since it was started; `None` if it runs as it is
 /// defined.
 ///

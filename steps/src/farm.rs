@@ -3,6 +3,8 @@
 //! Steps of the host set it (`FarmStep::shape`), steps of containers read it. It does not look at the host.
 
 use crate::architecture::Architecture;
+use crate::host::Choice;
+use crate::release::Release;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ pub struct Farm {
     pub created: Vec<PathBuf>,
     /// Whether emulated systems are offered native programs.
     pub assist: bool,
+    /// Whose emulators it has, if its plan registers any.
+    pub emulator: Option<Choice>,
     /// All its containers.
     pub members: Members,
     /// The directory of the plan, from which it names files.
@@ -43,8 +47,21 @@ pub struct Farm {
 pub struct Members {
     /// Their architectures, each once, sorted.
     pub architectures: Vec<Architecture>,
+    /// What each of them is.
+    pub systems: Vec<System>,
     /// Their names.
     pub names: Vec<String>,
+}
+
+/// A container's name, and what its system is.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// Its name.
+    pub name: String,
+    /// Its architecture.
+    pub arch: Architecture,
+    /// Its release.
+    pub release: &'static Release,
 }
 
 impl Members {
@@ -86,6 +103,7 @@ impl Default for Farm {
             tool_packages: Vec::new(),
             created: Vec::new(),
             assist: true,
+            emulator: None,
             members: Members::default(),
             plan_directory: PlanDirectory::default(),
         }

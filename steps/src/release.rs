@@ -81,8 +81,8 @@ pub struct Quirks {
     pub never_required: &'static [&'static str],
     /// What asks for the container's address by DHCP, as `ifupdown` of that release likes it best.
     pub dhcp_client: &'static str,
-    /// Whether its systemd is known to boot as PID 1 under qemu-user.
-    pub boots_emulated: bool,
+    /// Whether its systemd is 255 or later, which starts everything by `pidfd_spawn`: not every emulator can do that.
+    pub spawns_by_pidfd: bool,
     /// Whether its systemd knows version 1 of cgroups alone.
     pub cgroup_v1_only: bool,
 }

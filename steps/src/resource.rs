@@ -26,6 +26,8 @@ pub const LXC_NET_INPUT: &str = "lxc-net input";
 pub const BRIDGE: &str = "bridge";
 /// The kernel takes registrations of foreign programs; by where they are made.
 pub const BINFMT: &str = "binfmt_misc";
+/// Emulators that the host's packages do not have are fetched; the name is always `host`.
+pub const EMULATOR: &str = "emulator";
 /// Programs of an architecture can be executed; by Debian's name of it.
 pub const EMULATION: &str = "emulation";
 /// libvirt answers at lxc:///system; the name is always `lxc:///system`.

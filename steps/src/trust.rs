@@ -11,8 +11,8 @@ use drover_engine::{Cmd, Cx, HostFile};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A program that checks signatures. gpgv comes with the farm's packages; apt 3 brings sqv in its place, which knows no
-/// keys of another time.
+/// A program that checks signatures. gpgv comes with the farm's packages; apt 3 brings sqv in its place. sqv judges a key by
+/// the day of the signature, and refuses what was signed in ways that do not count any more, which archived releases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verifier {
     Gpgv,

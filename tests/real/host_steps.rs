@@ -56,7 +56,8 @@ fn proven(host: &Host) -> Result<()> {
         ip -4 address show dev lxcbr0 | grep -q 'inet 10.0.3.1/24 '
         ethtool -k lxcbr0 | grep -qx 'tx-checksumming: off'
         for arch in amd64 arm64 armel armhf i386 mips64el mipsel ppc64el s390x; do
-            test \"$(/usr/lib/arch-test/$arch)\" = ok
+            probe=/usr/libexec/arch-test/$arch; test -e $probe || probe=/usr/lib/arch-test/$arch
+            test \"$($probe)\" = ok
         done
         test ! -e /usr/sbin/policy-rc.d || ! grep -q Drover /usr/sbin/policy-rc.d",
     )?;

@@ -11,6 +11,7 @@ mod command_line;
 mod container_steps;
 mod contract;
 mod doctor;
+mod emulators;
 mod farm;
 mod faults;
 mod harness;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     let trials = [
         harness::TESTS,
         host_steps::TESTS,
+        emulators::TESTS,
         command_line::TESTS,
         terminal::TESTS,
         pair::TESTS,

@@ -80,6 +80,24 @@ fn the_hosts_own_root_with_private_processes() -> Result<()> {
 }
 
 #[test]
+fn the_hosts_own_root_with_its_processes() -> Result<()> {
+    if !may_jail() {
+        return Ok(());
+    }
+    let attempt = Attempt::new(MINUTE)?;
+    let dir = attempt.dir.path();
+    fs::write(dir.join("source"), "bound\n")?;
+    fs::write(dir.join("target"), "")?;
+    let jail = Jail::mounts_of_host().bind(dir.join("source"), dir.join("target"));
+    let seen = attempt.cx.read(&sh("cat target; readlink /proc/self/ns/pid").inside(&jail).dir(dir))?;
+    assert_eq!(seen, format!("bound\n{}\n", fs::read_link("/proc/self/ns/pid")?.display()));
+    assert_eq!(fs::read_to_string(dir.join("target"))?, "");
+    let error = attempt.cx.run(&sh("exit 3").inside(&jail)).expect_err("it fails");
+    assert_eq!(command_error(&error)?.status, "exit status 3");
+    Ok(())
+}
+
+#[test]
 fn how_it_ends_is_told_and_what_is_missing_is_said() -> Result<()> {
     if !may_jail() {
         return Ok(());

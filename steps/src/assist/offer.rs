@@ -7,7 +7,7 @@ use super::natives::{self, PERL_CONFIG, make_directory};
 use super::tally::Tally;
 use crate::architecture::Architecture;
 use crate::base::Base;
-use crate::host::{Registration, registration};
+use crate::host::{Rule, registration};
 use anyhow::{Context, Result};
 use drover_assist::list::{Entry, LIST};
 use drover_assist::native::LIBRARIES;
@@ -196,7 +196,7 @@ impl Maker {
     }
 
     /// The jail with all that it takes.
-    fn jail(&self, jail: &Jail, registration: &Registration) -> Jail {
+    fn jail(&self, jail: &Jail, registration: &Rule) -> Jail {
         let emulator = EMULATOR.to_string_lossy().into_owned();
         jail.clone()
             .bind_read_only(self.natives.join("natives"), PLACE)

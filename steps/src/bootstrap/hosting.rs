@@ -65,7 +65,9 @@ fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
         )));
     }
     if let Some(package) = trust::missing_verifier(base.release) {
-        return Ok(Hosting::Unproved(format!("`{package}`, which proves its signature, is not installed yet")));
+        return Ok(Hosting::Unproved(format!(
+            "`{package}`, which proves its signature, is not installed yet"
+        )));
     }
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{}/dists/{}/InRelease", archive.uri, archive.suite);

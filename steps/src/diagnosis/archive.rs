@@ -2,9 +2,9 @@
 
 use super::Known;
 
-/// Lines that apt 2.6.1, dpkg 1.21.22, debootstrap 1.0.128, wget 1.21.3, dnf 4.14.0 and the template lxc-debian wrote. Only the
+/// Lines that apt 2.6.1 and 3.0.3 (with sqv 1.3.0), dpkg 1.21.22, debootstrap 1.0.128, wget 1.21.3, dnf 4.14.0 and the template lxc-debian wrote. Only the
 /// address of a public mirror is replaced, by that of the loopback interface. "Invalid Release signature" is quoted from
-/// debootstrap's own text.
+/// debootstrap's own text, "Unknown error executing gpgv" from apt's.
 pub(super) static KNOWN: &[Known] = &[
     Known {
         class: "apt-locked",
@@ -176,6 +176,35 @@ pub(super) static KNOWN: &[Known] = &[
         ],
     },
     Known {
+        class: "gpgv-missing",
+        transient: false,
+        cause: "gpgv, which checks the archive's signature, cannot be run: apt 3 does not bring it",
+        remedy: "apt-get install gpgv",
+        signs: &[
+            ("Cannot find gpgv", "  Internal error: Cannot find gpgv"),
+            (
+                "Unknown error executing gpgv",
+                "W: OpenPGP signature verification failed: http://127.0.0.1/debian jessie InRelease: Unknown error \
+                 executing gpgv",
+            ),
+        ],
+    },
+    Known {
+        class: "key-too-weak",
+        transient: false,
+        cause: "the archive's key, or its signature, is made by a method that does not count as secure any more",
+        remedy: "upgrade the keyring (`apt-get install debian-archive-keyring`), or name a mirror that is signed by a key of \
+                 today",
+        signs: &[(
+            " is not considered secure since ",
+            "W: OpenPGP signature verification failed: copy:/m bookworm InRelease: Sub-process /usr/bin/sqv returned an \
+             error code (1), error message is: Signing key on 7737D06F961B9128379C21DE6202408A5010DEF3 is not bound:  \
+             \u{20}         No binding signature at time 2026-11-28T23:12:47Z   because: Policy rejected non-revocation \
+             signature (PositiveCertification) requiring second pre-image resistance   because: SHA1 is not considered \
+             secure since 2026-02-01T00:00:00Z",
+        )],
+    },
+    Known {
         class: "key-expired",
         transient: false,
         cause: "the archive's signature was made with a key that has expired",
@@ -195,6 +224,11 @@ pub(super) static KNOWN: &[Known] = &[
                  debian-archive-keyring`)",
         signs: &[
             (
+                "Missing key *, which is needed to verify signature",
+                "  Sub-process /usr/bin/sqv returned an error code (1), error message is: Missing key \
+                 AF6A24B49C3BD27E5DB803CC511D3733501F42E0, which is needed to verify signature.",
+            ),
+            (
                 "NO_PUBKEY",
                 "  The following signatures couldn't be verified because the public key is not available: NO_PUBKEY \
                  6ED0E7B82643E131 NO_PUBKEY 78DBA3BC47EF2265 NO_PUBKEY F8D2585B8783D481",
@@ -208,6 +242,17 @@ pub(super) static KNOWN: &[Known] = &[
         cause: "the archive's index is not what was signed: the mirror, or somebody on the way to it, changed it",
         remedy: "do not trust this mirror; name another in the plan, as in `mirror: \"http://...\"`",
         signs: &[
+            (
+                "Message has been manipulated",
+                "  Sub-process /usr/bin/sqv returned an error code (1), error message is: Verifying signature:           \
+                 \u{20}Message has been manipulated",
+            ),
+            (
+                "OpenPGP signature verification failed",
+                "W: OpenPGP signature verification failed: copy:/m bookworm InRelease: Sub-process /usr/bin/sqv returned \
+                 an error code (1), error message is: Verifying signature:            Malformed packet: Malformed issuer \
+                 fingerprint subpacket: expected 21 bytes, got 22",
+            ),
             (
                 "signatures were invalid: BADSIG",
                 "  The following signatures were invalid: BADSIG BD93BCBADE06B46F Test2 <t2@example.org>",
@@ -228,11 +273,18 @@ pub(super) static KNOWN: &[Known] = &[
         transient: false,
         cause: "the archive's index says that it is too old: the mirror is no longer updated, or the clock is wrong",
         remedy: "compare `date` with a good clock; else name a mirror that is kept up, or the archive of old releases",
-        signs: &[(
-            "Release file for *is expired",
-            "E: Release file for file:/tmp/repo/./InRelease is expired (invalid since 1d 0h 0min 1s). Updates for \
-             this repository will not be applied.",
-        )],
+        signs: &[
+            (
+                "Release file for *is expired",
+                "E: Release file for file:/tmp/repo/./InRelease is expired (invalid since 1d 0h 0min 1s). Updates for \
+                 this repository will not be applied.",
+            ),
+            (
+                "Release file for *is expired",
+                "E: Release file for copy:/m/dists/bookworm/InRelease is expired (invalid since 4228d 13h 12min 50s). \
+                 Updates for this repository will not be applied.",
+            ),
+        ],
     },
     Known {
         class: "clock-behind",

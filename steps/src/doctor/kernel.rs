@@ -52,7 +52,17 @@ fn control_groups() -> Result<Finding> {
             "both generations are mounted, in which libvirt cannot start containers",
             "nothing: the step `LibvirtLxc` starts its daemon without version 2 in sight",
         ),
-        Ok(()) if cgroups::is_pure()? => Finding::green("control groups", "version 2"),
+        Ok(()) if cgroups::is_pure()? => {
+            let lacking = cgroups::without_version_1()?;
+            let found = match lacking.is_empty() {
+                true => "version 2".to_owned(),
+                false => format!(
+                    "version 2; the kernel has no version 1 of {}, which Debian 8 and CentOS 7 would want",
+                    lacking.join(" and ")
+                ),
+            };
+            Finding::green("control groups", found)
+        }
         Ok(()) => Finding::green("control groups", "version 1"),
     })
 }

@@ -16,6 +16,10 @@
 //! Where it is needed (Debian 8, CentOS 7: their systemd knows version 1 of cgroups alone), the plan's other steps ask for it.
 //! `drover doctor` names it for every container whose systemd is older than 233 on a host that has version 2 alone.
 //!
+//! Kernels such as Debian 13's (6.12) have no version 1 of the controllers `memory` and `cpuset` at all, and no boot option
+//! brings it: there, what an old system wants of version 1 cannot be had, and it may not start with this step either. `drover
+//! plan` and `drover doctor` say so. A host with Debian 12's kernel (6.1) has both.
+//!
 //! **To take it back** `drover destroy`, or remove the line.
 
 use crate::container::Container;

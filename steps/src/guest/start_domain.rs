@@ -19,11 +19,11 @@
 
 use crate::container::Container;
 use crate::domain::{self, Lookup};
-use crate::host::cgroups;
+use crate::host::{Fitness, cgroups, fitness};
 use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use drover_engine::{Check, Claim, CommandError, Cx, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -158,21 +158,35 @@ impl FarmStep<Container> for StartDomain {
     }
 
     fn precondition(&self, cx: &Cx, at: &Container) -> Result<()> {
-        if at.base.is_emulated() && !at.base.release.quirks.boots_emulated {
-            cx.doubt(&format!(
-                "the systemd of {} is reported not to boot under an emulator",
-                at.base.release
-            ));
+        match fitness(cx, &at.farm, at.base.arch, at.base.release)? {
+            Fitness::Fit => {}
+            Fitness::Unknown(why) => cx.doubt(&why),
+            Fitness::Unfit(why) => bail!("`{}` would not boot: {why}", at.name),
         }
-        ensure!(
-            !at.base.release.quirks.cgroup_v1_only
-                || !at.joins_controllers
-                || cgroups::has_any_of_version_1()?,
-            "the systemd of {} knows version 1 of cgroups alone, and this host has version 2: add `JoinControllers` to the \
-             steps of `{}`",
-            at.base.release,
-            at.name
-        );
+        if at.base.release.quirks.cgroup_v1_only && !cgroups::has_any_of_version_1()? {
+            let release = at.base.release;
+            let lacking = cgroups::without_version_1()?;
+            let kernel = match lacking.is_empty() {
+                true => String::new(),
+                false => format!(
+                    "; this host's kernel has no version 1 of {}, whatever it is told at boot: a host with the kernel of Debian \
+                     12 has",
+                    lacking.join(" and ")
+                ),
+            };
+            ensure!(
+                !at.joins_controllers,
+                "the systemd of {release} knows version 1 of cgroups alone, and this host has version 2: add `JoinControllers` \
+                 to the steps of `{}`{kernel}",
+                at.name
+            );
+            if !kernel.is_empty() {
+                cx.doubt(&format!(
+                    "the systemd of {release} knows version 1 of cgroups alone, and may not start with `JoinControllers` either\
+                     {kernel}"
+                ));
+            }
+        }
         Ok(())
     }
 

@@ -108,7 +108,7 @@ impl<'a> Apt<'a> {
         let finished = Self::new(cx)?.finish_interrupted();
         policy::clean_up()?;
         finished?;
-        let plain = Self { cx, jail: Jail::host() };
+        let plain = Self { cx, jail: policy::mounts() };
         // What they are there for is gone: as far as apt is concerned, only others can need them now.
         cx.run(&plain.quiet("apt-mark").arg("auto").args(packages))?;
         let weak = ["APT::AutoRemove::RecommendsImportant=false", "APT::AutoRemove::SuggestsImportant=false"];

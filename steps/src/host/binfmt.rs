@@ -5,23 +5,42 @@
 //!
 //! ```ron
 //! Binfmt
+//! Binfmt(emulator: Release("trixie"))
+//! Binfmt(emulator: Backports, others: Renew)
 //! ```
 //!
-//! With it comes one step for each architecture (`binfmt-arm64`, ...): what the distribution registers is enabled, the
+//! | option | meaning |
+//! | --- | --- |
+//! | `emulator` | whose emulators: `Host`, unless it is said, those of the host's packages; `Backports`, those of the backports of the host's own release; `Release("trixie")`, those of that release of Debian |
+//! | `others` | what becomes of an entry that neither Drover nor the host's packages made: `Leave`, unless it is said, or `Renew` |
+//!
+//! With it comes one step for each architecture (`binfmt-arm64`, ...). The rule is the one that the host's packages ship: in
+//! `binfmt.d` (`/etc`, `/run`, `/usr/local/lib`, `/usr/lib`), or in `/usr/share/binfmts`. The
 //! emulator must be static and registered with flag F (the kernel opens it at registration, so that it is found from within
-//! a container too), and the proof is a real program of that architecture (arch-test's) that runs. Architectures that the
+//! a container too), and the proof is a real program of that architecture (arch-test's) that runs. Where there is no such
+//! program, a right entry is left alone, and the report says that it is not proved. Architectures that the
 //! host's processor runs by itself are proved the same way. One that fails does not keep the others back.
 //!
-//! Where flag C is missing, programs with the setuid bit, `sudo` among them, do not become root under the
-//! emulator: a note in the log says so when the architecture is enabled.
+//! systemd 255 and later (Debian 13) start everything by `pidfd_spawn` and execute an open file. Under an emulator they boot
+//! if qemu is 8.2 or later and the entry has flag O. An entry of the host's packages without it is registered anew, and so is
+//! one whose emulator was upgraded since (flag F keeps the old one alive). What Drover registers has the flags O, C and F; with
+//! C, programs with the setuid bit, `sudo` among them, become root. Where the emulator is too old, `plan`
+//! and `doctor` say so before anything is fetched, and the option `emulator` mends it: the package `qemu-user` is fetched from
+//! the mirror of the host, its signature is proved, and its emulators are kept in `/usr/lib/drover/qemu/SUITE`; the host's own packages stay as they
+//! are. Remove that directory for a newer version.
+//!
+//! Containers that run while an entry is renewed are told of: programs that run go on under the old emulator.
 //!
 //! **Changes** `/proc/sys/fs/binfmt_misc`: mounted if it is not, and the entries `qemu-*` of these architectures. The kernel
-//! forgets them when the machine restarts; the distribution's `binfmt-support` brings them back where it is started at boot.
+//! forgets them when the machine restarts. What brings them back is told of those that are not as the packages have them:
+//! systemd-binfmt by `/etc/binfmt.d/qemu-ARCH.conf`, or, without systemd, `binfmt-support` by its record in `/var/lib/binfmts`.
 //!
-//! **To take it back** `drover destroy`, which takes away what was not registered before; or `update-binfmts --disable
-//! qemu-aarch64`, and so on.
+//! **To take it back** `drover destroy`, which takes away what Drover registered, unless somebody has registered it anew, and
+//! brings back what was there. `update-binfmts --disable qemu-aarch64` takes an entry away until the machine restarts.
 
 use super::emulation::Emulation;
+use super::emulator::{Choice, Emulator, Others};
+use super::fetch_emulator::FetchEmulator;
 use crate::architecture::Architecture;
 use crate::farm::Farm;
 use crate::resource::{BINFMT, PACKAGES};
@@ -40,7 +59,14 @@ pub(super) const REGISTRATIONS: &str = "/proc/sys/fs/binfmt_misc";
 /// See the manual above.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Binfmt {}
+pub struct Binfmt {
+    /// Whose emulators.
+    #[serde(default)]
+    pub emulator: Emulator,
+    /// What becomes of entries that somebody else made.
+    #[serde(default)]
+    pub others: Others,
+}
 
 impl FarmStep<Farm> for Binfmt {
     fn title(&self, _at: &Farm) -> String {
@@ -51,11 +77,22 @@ impl FarmStep<Farm> for Binfmt {
         Inputs::default()
     }
 
+    fn shape(&self, at: &mut Farm) -> Result<()> {
+        self.emulator.ensure_known()?;
+        at.emulator = Some(Choice { emulator: self.emulator.clone(), others: self.others });
+        Ok(())
+    }
+
     fn companions(&self, at: &Farm) -> Vec<(String, Arc<dyn FarmStep<Farm>>)> {
         let companion = |arch: &Architecture| -> (String, Arc<dyn FarmStep<Farm>>) {
-            (format!("binfmt-{arch}"), Arc::new(Emulation(*arch)))
+            let step = Emulation { arch: *arch, emulator: self.emulator.clone(), others: self.others };
+            (format!("binfmt-{arch}"), Arc::new(step))
         };
-        at.members.architectures.iter().map(companion).collect()
+        let mut all: Vec<_> = at.members.architectures.iter().map(companion).collect();
+        if self.emulator != Emulator::Host && at.members.are_emulated() {
+            all.push(("emulator".to_owned(), Arc::new(FetchEmulator(self.emulator.clone()))));
+        }
+        all
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {

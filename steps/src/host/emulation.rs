@@ -2,62 +2,52 @@
 
 use super::binfmt::REGISTRATIONS;
 use super::elf;
-use super::program;
+use super::emulator::{self, Emulator, Needs, Others};
+use super::keep;
+use super::probe::Probe;
+use super::registration::{self, Registration, Rule};
 use crate::architecture::Architecture;
+use crate::domain::{self, Lookup};
 use crate::farm::Farm;
-use crate::resource::{BINFMT, EMULATION, PACKAGES};
+use crate::resource::{BINFMT, EMULATION, EMULATOR, PACKAGES};
 use crate::step::FarmStep;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Check, Claim, Cmd, Cx, Inputs, Need, Resource, Undo};
-use serde::Serialize;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::time::Duration;
 
 /// Programs of an architecture can be executed.
 #[derive(Debug, Serialize)]
-pub(super) struct Emulation(pub(super) Architecture);
+pub(super) struct Emulation {
+    pub(super) arch: Architecture,
+    /// Whose emulator the plan asks for.
+    pub(super) emulator: Emulator,
+    pub(super) others: Others,
+}
 
-/// Remembered if nothing was registered before.
-const REGISTERED: &str = "registered";
+/// What Drover registered, and what was registered before.
+const REGISTERED: &str = "registration";
 
-/// How the kernel is to run the programs of an architecture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Registration {
-    enabled: bool,
-    /// The emulator.
-    pub(crate) interpreter: PathBuf,
-    flags: String,
-    /// What its programs begin with: where, which bytes, and which bits of them, in hexadecimal digits.
-    offset: String,
-    magic: String,
-    mask: String,
+/// The kernel's own lines.
+#[derive(Debug, Deserialize, Serialize)]
+struct Registered {
+    before: Option<String>,
+    after: String,
 }
 
 /// How the host's kernel runs the programs of an architecture, if it does.
 ///
 /// # Errors
 /// When that cannot be found out.
-pub(crate) fn registration(arch: Architecture) -> Result<Option<Registration>> {
-    Ok(Emulation(arch).registration()?.filter(|found| found.enabled))
-}
-
-impl Registration {
-    /// The same programs, to be run by another interpreter, in the words that the kernel takes: opened at once, told the
-    /// program's path and own name, and with the program's rights where the emulator has them.
-    pub(crate) fn with(&self, interpreter: &Path) -> String {
-        let bytes = |digits: &str| -> String {
-            digits.as_bytes().chunks(2).map(|pair| format!("\\x{}", String::from_utf8_lossy(pair))).collect()
-        };
-        let (magic, mask) = (bytes(&self.magic), bytes(&self.mask));
-        let rights = if self.flags.contains('C') { "C" } else { "" };
-        format!(":assist:M:{}:{magic}:{mask}:{}:PF{rights}", self.offset, interpreter.display())
-    }
+pub(crate) fn registration(arch: Architecture) -> Result<Option<Rule>> {
+    let found = registration::find(&emulator::name(arch))?;
+    Ok(found.filter(|found| found.enabled).map(|found| found.rule))
 }
 
 impl FarmStep<Farm> for Emulation {
     fn title(&self, _at: &Farm) -> String {
-        format!("run programs of {}", self.0)
+        format!("run programs of {}", self.arch)
     }
 
     fn facts(&self, _at: &Farm) -> Inputs {
@@ -65,11 +55,15 @@ impl FarmStep<Farm> for Emulation {
     }
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {
-        vec![Need::Must(Resource::new(PACKAGES, "host")), Need::Must(Resource::new(BINFMT, REGISTRATIONS))]
+        vec![
+            Need::Must(Resource::new(PACKAGES, "host")),
+            Need::Must(Resource::new(BINFMT, REGISTRATIONS)),
+            Need::IfAny(Resource::new(EMULATOR, "host")),
+        ]
     }
 
     fn provides(&self, _at: &Farm) -> Vec<Resource> {
-        vec![Resource::new(EMULATION, self.0.debian())]
+        vec![Resource::new(EMULATION, self.arch.debian())]
     }
 
     fn claims(&self, _at: &Farm) -> Vec<Claim> {
@@ -81,9 +75,8 @@ impl FarmStep<Farm> for Emulation {
         Duration::from_secs(60)
     }
 
-    fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
-        let check = if self.is_native() { Check::Satisfied } else { self.check_registered()? };
-        check.and_then(|| self.check_runs(cx))
+    fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
+        self.check_registered(cx, at)?.and_then(|| self.check_runs(cx))?.and_then(|| self.check_kept())
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
@@ -91,24 +84,25 @@ impl FarmStep<Farm> for Emulation {
             // Nothing to register; `verify` says what is wrong with this kernel.
             return Ok(());
         }
-        if !self.check(cx, at)?.is_satisfied() {
-            if self.registration()?.is_none() {
-                cx.remember(REGISTERED, "")?;
-            }
-            self.register(cx)?;
+        if let Check::Needed { reason, .. } = self.check_registered(cx, at)? {
+            self.register(cx, at, &reason)?;
         }
-        let Some(registration) = self.registration()? else {
-            bail!("`{}` is not registered, though `update-binfmts` says so", self.entry());
-        };
-        if !registration.flags.contains('C') {
+        let name = emulator::name(self.arch);
+        let found = registration::find(&name)?.with_context(|| format!("the kernel has no `{name}`"))?;
+        if let Check::Needed { .. } = self.check_kept()? {
+            keep::keep(cx, &name, &found.rule)?;
+        }
+        if !found.rule.flags.contains('C') {
             cx.note(&format!(
-                "`{}` has no flag C: setuid programs, sudo among them, do not become root under it",
-                self.entry()
+                "`{name}` has no flag C: setuid programs, sudo among them, do not become root under it"
             ));
         }
-        let interpreter = registration.interpreter;
+        if Probe::of(self.arch)?.is_none() {
+            cx.remark(&format!("not proved: arch-test has no program of {}", self.arch));
+        }
+        let interpreter = &found.rule.interpreter;
         ensure!(
-            !elf::is_dynamic(&interpreter)?,
+            !elf::is_dynamic(interpreter)?,
             "the emulator `{}` is not static, it cannot run inside of a container: install qemu-user-static",
             interpreter.display()
         );
@@ -116,13 +110,24 @@ impl FarmStep<Farm> for Emulation {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
-        if !cx.has_made(REGISTERED)? || self.registration()?.is_none() {
-            return Ok(Undo::default());
+        let name = emulator::name(self.arch);
+        let kept = keep::undo(cx, &name)?;
+        let Some(Registered { before, after }) = remembered(cx)? else { return Ok(kept) };
+        let ours = rule_of(&after)?;
+        // What somebody registered since is theirs.
+        if !registration::find(&name)?.is_some_and(|found| found.rule.is_same(&ours)) {
+            return Ok(kept);
         }
-        let entry = self.entry();
-        Ok(Undo::default().act(format!("let the kernel forget `{entry}`"), move |cx| {
-            cx.run(&Cmd::new("update-binfmts").args(["--disable", &entry]))
-        }))
+        let before = before.map(|line| rule_of(&line)).transpose()?.filter(|rule| rule.interpreter.exists());
+        let undo = match before {
+            Some(rule) => Undo::default().act(
+                format!("let the kernel run `{name}` with {} again", rule.interpreter.display()),
+                move |_| registration::register(&name, &rule),
+            ),
+            None => Undo::default()
+                .act(format!("let the kernel forget `{name}`"), move |_| registration::forget(&name)),
+        };
+        Ok(undo.and(kept))
     }
 
     fn verify(&self, cx: &Cx, at: &Farm) -> Result<()> {
@@ -135,134 +140,158 @@ impl FarmStep<Farm> for Emulation {
 
 impl Emulation {
     fn is_native(&self) -> bool {
-        self.0.runs_on(Architecture::host())
+        self.arch.runs_on(Architecture::host())
     }
 
-    /// What the distribution calls the registration.
-    fn entry(&self) -> String {
-        format!("qemu-{}", self.0.qemu())
-    }
-
-    /// arch-test's program of this architecture: it says "ok".
-    fn probe(&self) -> PathBuf {
-        Path::new("/usr/lib/arch-test").join(self.0.debian())
-    }
-
-    fn registration(&self) -> Result<Option<Registration>> {
-        let file = Path::new(REGISTRATIONS).join(self.entry());
-        match std::fs::read_to_string(&file) {
-            Ok(text) => {
-                Ok(Some(parse(&text).with_context(|| format!("`{}` says `{text}`", file.display()))?))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", file.display())),
+    fn check_registered(&self, cx: &Cx, at: &Farm) -> Result<Check> {
+        if self.is_native() {
+            return Ok(Check::Satisfied);
         }
-    }
-
-    fn check_registered(&self) -> Result<Check> {
-        let entry = self.entry();
-        let Some(registration) = self.registration()? else {
-            return Ok(Check::needed(format!("the kernel has no `{entry}` for programs of {}", self.0)));
+        let name = emulator::name(self.arch);
+        let Some(Registration { enabled, rule }) = registration::find(&name)? else {
+            return Ok(Check::needed(format!("the kernel has no `{name}` for programs of {}", self.arch)));
         };
-        let interpreter = registration.interpreter.display();
-        Ok(if !registration.enabled {
-            Check::needed(format!("`{entry}` is disabled"))
-        } else if !registration.flags.contains('F') {
-            Check::needed(format!("`{entry}` has no flag F: {interpreter} is not found inside of containers"))
-        } else if !registration.interpreter.exists() {
-            Check::needed(format!("the emulator {interpreter} of `{entry}` does not exist any more"))
-        } else if elf::is_dynamic(&registration.interpreter)? {
-            Check::needed(format!("the emulator {interpreter} of `{entry}` is not static"))
+        let interpreter = rule.interpreter.display();
+        let lacks = rule.lacks(Needs::of_all(at, self.arch).flags());
+        Ok(if !enabled {
+            Check::needed(format!("`{name}` is disabled"))
+        } else if lacks.contains('F') {
+            Check::needed(format!("`{name}` has no flag F: {interpreter} is not found inside of containers"))
+        } else if !lacks.is_empty() {
+            Check::needed(format!(
+                "`{name}` has no flag {lacks}: the systemd of containers of the plan executes open files, which the emulator \
+                 cannot find by their names"
+            ))
+        } else if !rule.interpreter.exists() {
+            Check::needed(format!("the emulator {interpreter} of `{name}` does not exist any more"))
+        } else if elf::is_dynamic(&rule.interpreter)? {
+            Check::needed(format!("the emulator {interpreter} of `{name}` is not static"))
+        } else if let Some(wanted) =
+            self.emulator.fetched(self.arch)?.filter(|wanted| *wanted != rule.interpreter)
+        {
+            Check::needed(format!(
+                "`{name}` is run by {interpreter}, and the plan asks for {}",
+                wanted.display()
+            ))
         } else {
-            Check::Satisfied
+            self.check_version(cx, &rule)?
         })
     }
 
+    /// Whether the emulator that the kernel holds open is the one that is installed.
+    fn check_version(&self, cx: &Cx, rule: &Rule) -> Result<Check> {
+        let registered = emulator::registered_version(cx, self.arch)?;
+        let installed = emulator::version_of(cx, &rule.interpreter)?;
+        Ok(match (registered, installed) {
+            (Some(registered), Some(installed)) if registered != installed => Check::needed(format!(
+                "the kernel still runs programs of {} with qemu {registered}, though {} is {installed} by now",
+                self.arch,
+                rule.interpreter.display()
+            )),
+            _ => Check::Satisfied,
+        })
+    }
+
+    /// Executes a real program of the architecture; where there is none, that is no reason to change anything.
     fn check_runs(&self, cx: &Cx) -> Result<Check> {
-        let probe = self.probe();
-        if !probe.exists() {
-            return Ok(Check::needed(format!("{} (of arch-test) does not exist", probe.display())));
-        }
-        Ok(match self.run_probe(cx) {
+        let Some(probe) = Probe::of(self.arch)? else { return Ok(Check::Satisfied) };
+        Ok(match probe.run(cx) {
             Ok(()) => Check::Satisfied,
-            Err(error) => Check::needed(format!("programs of {} do not run: {error:#}", self.0)),
+            Err(error) => Check::needed(format!("programs of {} do not run: {error:#}", self.arch)),
         })
     }
 
-    /// Executes a real program of the architecture.
-    fn run_probe(&self, cx: &Cx) -> Result<()> {
-        let probe = self.probe();
-        let output = cx.probe(&Cmd::new(&probe))?;
-        let said = output.stdout.trim();
-        if output.status.success() && said == "ok" {
-            return Ok(());
+    /// Whether the next start of the machine brings the same.
+    fn check_kept(&self) -> Result<Check> {
+        let name = emulator::name(self.arch);
+        match registration::find(&name)? {
+            Some(found) if !self.is_native() => keep::check(&name, &found.rule),
+            _ => Ok(Check::Satisfied),
         }
-        let said = if said.is_empty() { output.stderr.trim() } else { said };
-        bail!("`{}` ended with {} and said `{said}`", probe.display(), output.status)
     }
 
-    /// Registers what the distribution ships; what is registered otherwise is replaced.
-    fn register(&self, cx: &Cx) -> Result<()> {
-        let entry = self.entry();
-        ensure!(
-            program::find("update-binfmts").is_some(),
-            "`update-binfmts` is missing: `apt-get install binfmt-support`"
-        );
-        let update = |action: &str| cx.run(&Cmd::new("update-binfmts").args([action, &entry]));
-        if !Path::new("/var/lib/binfmts").join(&entry).exists() {
-            let shipped = Path::new("/usr/share/binfmts").join(&entry);
+    /// Registers what the plan asks for, for that reason. What somebody else registered is replaced only if the plan says so.
+    fn register(&self, cx: &Cx, at: &Farm, reason: &str) -> Result<()> {
+        let name = emulator::name(self.arch);
+        let shipped = registration::shipped(Path::new("/"), &name)?;
+        let before = registration::find(&name)?;
+        if let Some(found) =
+            before.as_ref().filter(|found| !emulator::is_ours_or_the_hosts(&found.rule, shipped.as_ref()))
+        {
             ensure!(
-                shipped.exists(),
-                "this host has no emulator for {}: {} does not exist, `apt-get install qemu-user-static`",
-                self.0,
-                shipped.display()
+                self.others == Others::Renew,
+                "{reason}; somebody else has registered it, with {}: `Binfmt(others: Renew)` in the plan's host registers it anew",
+                found.rule.interpreter.display()
             );
-            update("--import")?;
         }
-        if self.registration()?.is_some() {
-            update("--disable")?;
+        let Some(mut rule) = shipped.or_else(|| before.as_ref().map(|found| found.rule.clone())) else {
+            bail!(
+                "this host has no emulator for {}: neither {} nor /usr/share/binfmts has `{name}`, `apt-get install \
+                 qemu-user-static`",
+                self.arch,
+                registration::BINFMT_D.join(", ")
+            );
+        };
+        if let Some(fetched) = self.emulator.fetched(self.arch)? {
+            rule.interpreter = fetched;
         }
-        update("--enable")
+        let rule = rule.flagged("OCF");
+        // What was so before Drover's first registration, not before its last one.
+        let is_last = |after: &str| {
+            let ours = registration::of_line(after);
+            before.as_ref().is_some_and(|found| ours.is_some_and(|ours| ours.is_same(&found.rule)))
+        };
+        let first = match remembered(cx)? {
+            Some(last) if is_last(&last.after) => last.before,
+            _ => before.as_ref().map(|found| found.rule.line(&name)),
+        };
+        let memory = Registered { before: first, after: rule.line(&name) };
+        cx.remember(REGISTERED, &serde_json::to_string(&memory)?)?;
+        if let Err(error) = registration::register(&name, &rule) {
+            // Nothing of ours is registered, whatever comes to be there.
+            cx.remember(REGISTERED, "")?;
+            return Err(error);
+        }
+        if before.is_some() {
+            self.tell_running(cx, at)?;
+        }
+        Ok(())
+    }
+
+    /// Says which containers run under the registration that was just replaced.
+    fn tell_running(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        let Lookup::Found(running) = domain::running(cx)? else { return Ok(()) };
+        let ours = at.members.systems.iter().filter(|system| system.arch.qemu() == self.arch.qemu());
+        let names: Vec<_> = ours
+            .map(|system| system.name.as_str())
+            .filter(|name| running.iter().any(|it| it == name))
+            .collect();
+        if !names.is_empty() {
+            cx.remark(&format!(
+                "containers that run ({}) start programs under the new registration from now on; what runs in them already \
+                 goes on under the old one until they are started again",
+                names.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Which emulator it is, and of which version, for messages.
     fn emulator(&self, cx: &Cx) -> Result<String> {
-        let Some(registration) = self.registration()? else {
-            return Ok(format!("{} without an emulator", self.0));
+        let Some(rule) = registration(self.arch)? else {
+            return Ok(format!("{} without an emulator", self.arch));
         };
-        // Under the name that it is registered by, it takes its arguments for the kernel's.
-        let interpreter = registration.interpreter.canonicalize().context("the emulator is gone")?;
-        let version = cx.read(&Cmd::new(&interpreter).arg("--version"))?;
-        Ok(format!("{}, {}", interpreter.display(), version.lines().next().unwrap_or("of no version")))
+        let version = emulator::version_of(cx, &rule.interpreter)?;
+        let version = version.map_or("of no version".to_owned(), |version| format!("qemu {version}"));
+        Ok(format!("{}, {version}", rule.interpreter.display()))
     }
 }
 
-/// What a file below [`REGISTRATIONS`] says.
-fn parse(text: &str) -> Option<Registration> {
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-    Some(Registration {
-        enabled: text.lines().next()? == "enabled",
-        interpreter: field("interpreter ")?.into(),
-        flags: field("flags: ")?.trim().to_owned(),
-        offset: field("offset ")?.to_owned(),
-        magic: field("magic ")?.to_owned(),
-        mask: field("mask ").unwrap_or_default().to_owned(),
-    })
+fn remembered(cx: &Cx) -> Result<Option<Registered>> {
+    let text = cx.remembered(REGISTERED)?.filter(|text| !text.is_empty());
+    text.map(|text| serde_json::from_str(&text).context("what is remembered of the registration")).transpose()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::parse;
-    use std::path::Path;
-
-    #[test]
-    fn the_kernels_words_are_understood() {
-        let text = "enabled\ninterpreter /usr/libexec/qemu-binfmt/arm-binfmt-P\nflags: PF\noffset 0\n\
-                    magic 7f454c46\nmask ffffff00\n";
-        let found = parse(text).expect("the kernel's words");
-        assert!(found.enabled && found.interpreter == Path::new("/usr/libexec/qemu-binfmt/arm-binfmt-P"));
-        let ours = r":assist:M:0:\x7f\x45\x4c\x46:\xff\xff\xff\x00:/run/switch:PF";
-        assert_eq!(found.with(Path::new("/run/switch")), ours);
-        assert_eq!(parse("what"), None);
-    }
+fn rule_of(line: &str) -> Result<Rule> {
+    registration::of_line(line).with_context(|| format!("what is remembered of the registration: `{line}`"))
 }

@@ -3,6 +3,7 @@
 //! The host's own policy is never changed: ours is mounted over it, privately. Only a mount point may have to be made,
 //! and without being executable it means nothing to anybody.
 
+use crate::service;
 use anyhow::{Context, Result};
 use drover_engine::{Cx, HostFile, Jail};
 use std::io::ErrorKind;
@@ -18,7 +19,7 @@ const MOUNT_POINT: &str =
 /// 101 is "forbidden by policy".
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
-/// The host with that rule, and with mounts and processes of its own.
+/// The host with that rule, and with mounts of its own.
 pub(super) fn jail(cx: &Cx) -> Result<Jail> {
     let policy = HostFile::new(cx.cache("host").join("policy-rc.d")).mode(0o755);
     policy.write(POLICY)?;
@@ -26,7 +27,12 @@ pub(super) fn jail(cx: &Cx) -> Result<Jail> {
     if target.read()?.is_none() {
         target.write(MOUNT_POINT)?;
     }
-    Ok(Jail::host().bind(policy.path(), PATH))
+    Ok(mounts().bind(policy.path(), PATH))
+}
+
+/// The host with mounts of its own, and, unless packages' scripts have to talk to systemd, with processes of its own.
+pub(super) fn mounts() -> Jail {
+    if service::systemd_runs() { Jail::mounts_of_host() } else { Jail::host() }
 }
 
 /// Whether a mount point of ours is there.

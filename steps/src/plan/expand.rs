@@ -12,7 +12,7 @@ use super::source::Span;
 use super::typed::typed;
 use crate::base::Base;
 use crate::container::Container;
-use crate::farm::{Farm, Members, PlanDirectory};
+use crate::farm::{Farm, Members, PlanDirectory, System};
 use crate::registry::Parse;
 use crate::words::{self, Mistake};
 use std::collections::{BTreeMap, HashSet};
@@ -99,11 +99,15 @@ fn farm<'a>(
     instances: impl Iterator<Item = &'a Instance>,
     wrong: &mut Vec<Diagnostic>,
 ) -> Farm {
-    let (mut architectures, names): (Vec<_>, _) =
-        instances.map(|instance| (instance.arch, instance.name.clone())).unzip();
+    let (mut architectures, mut systems, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for instance in instances {
+        architectures.push(instance.arch);
+        systems.push(System { name: instance.name.clone(), arch: instance.arch, release: instance.release });
+        names.push(instance.name.clone());
+    }
     architectures.sort_unstable();
     architectures.dedup();
-    let mut farm = Farm { members: Members { architectures, names }, ..stated };
+    let mut farm = Farm { members: Members { architectures, systems, names }, ..stated };
     for step in host {
         if let Err(error) = step.step.shape(&mut farm) {
             wrong.push(contradiction(&error, step));

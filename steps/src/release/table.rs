@@ -90,7 +90,7 @@ const SPLIT: Quirks = Quirks {
     also_required: &[],
     never_required: &[],
     dhcp_client: "isc-dhcp-client",
-    boots_emulated: true,
+    spawns_by_pidfd: false,
     cgroup_v1_only: false,
 };
 static SPLIT_CGROUP_1: Quirks = Quirks { cgroup_v1_only: true, ..SPLIT };
@@ -100,7 +100,7 @@ static MERGED_CGROUP_1: Quirks = Quirks { cgroup_v1_only: true, ..MERGED };
 static SAYS_MERGED: Quirks =
     Quirks { also_required: &["usr-is-merged"], never_required: &["usrmerge"], ..MERGED };
 /// systemd 253 and later are reported not to boot as PID 1 under qemu-user (systemd issue 28901).
-const DEBIAN_13_QUIRKS: Quirks = Quirks { never_required: &["usrmerge"], boots_emulated: false, ..MERGED };
+const DEBIAN_13_QUIRKS: Quirks = Quirks { never_required: &["usrmerge"], spawns_by_pidfd: true, ..MERGED };
 /// Without the ISC's DHCP client.
 static DEBIAN_14_QUIRKS: Quirks = Quirks { dhcp_client: "dhcpcd-base", ..DEBIAN_13_QUIRKS };
 
