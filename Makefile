@@ -1,11 +1,18 @@
 # One line each: what the README says, in short.
-.PHONY: farm test identity nut check bench clean
+.PHONY: farm test identity nut check bench clean rust
 
-farm:
+# The first two, for whom has just installed a tool chain: what an older one says of these manifests names no version.
+RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+rust:
+	@have=$$(cargo --version 2>/dev/null | cut -d ' ' -f 2); \
+	test "$$(printf '%s\n' $(RUST) "$${have:-0}" | sort -V | head -n 1)" = $(RUST) || \
+	{ echo "Drover needs Rust $(RUST) or later, and here is $${have:-none}: apt-get install cargo-web" >&2; exit 1; }
+
+farm: rust
 	cargo run --release -- run plans/debian-multiarch.ron
 
 # Built as `farm` builds it, so that nothing is compiled twice, and what is tested is what is used.
-test:
+test: rust
 	cargo test --release --workspace
 
 # Every foreign architecture, and an older release, with native assist and without: 25 minutes, 1.2 GB of packages.

@@ -202,6 +202,10 @@ impl FarmStep<Container> for StartDomain {
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
+        // Which emulator it is may have come to light since the plan was looked at.
+        if let Fitness::Unfit(why) = fitness(cx, &at.farm, at.base.arch, at.base.release)? {
+            bail!("`{}` would not boot: {why}", at.name);
+        }
         let state = domain::state(cx, &at.name)?.required()?;
         if state == "paused" {
             call(cx, at, "resume")?;

@@ -254,13 +254,13 @@ pub(super) fn is_ours_or_the_hosts(rule: &Rule, shipped: Option<&Rule>) -> bool 
 }
 
 /// The version of the emulator that the kernel runs programs of the architecture with, whatever has become of its file;
-/// `None` if there is no program to find that out with, or it does not say.
+/// `None` if there is no program to find that out with, or it does not say or run, which is for the proof to tell.
 ///
 /// # Errors
-/// When it cannot be asked.
+/// When our own program cannot be written.
 pub(super) fn registered_version(cx: &Cx, arch: Architecture) -> Result<Option<Version>> {
     let Some(probe) = Probe::of(arch)? else { return Ok(None) };
-    Ok(Version::said(&probe.emulator(cx)?))
+    Ok(probe.emulator(cx).ok().as_deref().and_then(Version::said))
 }
 
 /// The version of the emulator in a file. Under the name that it is registered by, it takes its arguments for the kernel's.
