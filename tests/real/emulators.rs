@@ -93,8 +93,8 @@ fn registered(site: &Site) -> Result<()> {
     )?;
 
     // What would not boot is told before anything is fetched, with the reason and what helps.
-    let boots = plan("trixie", "").replace("each: []", "each: [StartDomain]");
-    host.write("/root/boots.ron", &boots)?;
+    let pair = include_str!("../../plans/debian-pair.ron").replace("bookworm", "trixie");
+    host.write("/root/boots.ron", &pair)?;
     let told = drover(&host, &["plan", "boots.ron"])?;
     let told = format!("{}{}", told.stdout, told.stderr);
     for part in ["would not boot", "CLONE_PIDFD", "Binfmt(emulator: Release("] {

@@ -64,6 +64,10 @@ pub(super) fn undo<'a>(cx: &Cx, name: &str) -> Result<Undo<'a>> {
     else {
         return Ok(written);
     };
+    let is_shipped = |(_, shipped): (PathBuf, Rule)| shipped.is_same(&rule);
+    if package != LOCAL && registration::of_binfmt_support(Path::new("/"), name)?.is_some_and(is_shipped) {
+        return Ok(written);
+    }
     let name = name.to_owned();
     let command = if package == LOCAL {
         Cmd::new("update-binfmts").args(["--remove", &name]).arg(&rule.interpreter)
