@@ -1,7 +1,7 @@
 //! How the host mounts its control groups, which libvirt-LXC is particular about.
 
 use crate::mounts::{self, Mounted};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 /// Where hybrid hosts mount version 2.
