@@ -207,8 +207,16 @@ impl Checker<'_> {
         if missing > 0 {
             found.push(format!("{missing} events are neither in it nor in the journal"));
         }
-        if text.is_empty() && lines.is_empty() {
-            found.push("it is empty or not there".to_owned());
+        if lines.is_empty() && damaged == 0 {
+            if !is_on {
+                self.add(
+                    Kind::InTheWay,
+                    &directory,
+                    "it holds no events, and the journal has none of it",
+                    lost,
+                );
+            }
+            return Ok(());
         }
         if !found.is_empty() {
             let consequence = "`status`, `report` and `logs` of this run do not tell all of it";
