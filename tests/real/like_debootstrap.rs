@@ -1,20 +1,41 @@
 //! The base systems are those that debootstrap makes: the same packages, and the same trees but for what is explained here.
+//!
+//! Every release of the table that mirrors still have is bootstrapped here for this machine's own processor: one that the
+//! tests' mirror does not have fails. The archived ones are not: see `steps/tests/archived.rs`.
 
 use crate::Test;
+use crate::farm::{drover, left_nothing};
 use crate::same::{Explained, base, is_same};
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
+use drover_steps::architecture::Architecture;
+use drover_steps::release::{Quirks, RELEASES};
 use std::collections::BTreeSet;
 use throwaway::Host;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_base_has_the_packages_of_debootstrap", same_packages),
-    ("a_base_has_the_tree_of_debootstrap", same_tree),
+    ("every_release_has_the_tree_of_debootstrap", same_trees),
 ];
 
-/// What the template asks debootstrap for.
-const DEBOOTSTRAP: &str = "debootstrap --variant=minbase --include=init,ifupdown,locales,ca-certificates,dialog,\
-    isc-dhcp-client,netbase,net-tools,iproute2,openssh-server,apt-transport-https";
+/// Every base system for this machine, and debootstrap.
+const PLAN: &str = r#"Plan(
+    name: "releases",
+    host: [HostPackages],
+    containers: [
+        (name: "{release}-{arch}", distribution: Debian, release: [RELEASES], arch: amd64),
+    ],
+    each: [Bootstrap],
+)"#;
+const NAME: &str = "/root/releases.ron";
+
+/// Debootstrap, with what the template asks it for.
+fn debootstrap(dhcp_client: &str) -> String {
+    format!(
+        "debootstrap --variant=minbase --include=init,ifupdown,locales,ca-certificates,dialog,\
+         {dhcp_client},netbase,net-tools,iproute2,openssh-server,apt-transport-https"
+    )
+}
 
 /// Every difference that there may be, and why there is one.
 const EXPLAINED: Explained = &[
@@ -35,8 +56,9 @@ fn same_packages(site: &Site) -> Result<()> {
         let ours = host.read(&format!("{}/var/lib/dpkg/status", base("bookworm", arch)))?;
         let ours: BTreeSet<_> = ours.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
         let uri = mirror(&host, arch)?;
+        let debootstrap = debootstrap("isc-dhcp-client");
         let its =
-            host.shell(&format!("{DEBOOTSTRAP} --print-debs --arch={arch} bookworm /var/tmp/{arch} {uri}"))?;
+            host.shell(&format!("{debootstrap} --print-debs --arch={arch} bookworm /var/tmp/{arch} {uri}"))?;
         let its: BTreeSet<_> = its.split_whitespace().collect();
         ensure!(ours == its, "{arch}: {:?}", ours.symmetric_difference(&its).collect::<Vec<_>>());
         println!("    {arch}: the same {} packages", its.len());
@@ -44,19 +66,39 @@ fn same_packages(site: &Site) -> Result<()> {
     Ok(())
 }
 
-fn same_tree(site: &Site) -> Result<()> {
-    let host = site.built("tree")?;
-    let uri = mirror(&host, "amd64")?;
-    let log = "/var/tmp/debootstrap";
-    host.shell(&format!(
-        "{DEBOOTSTRAP} --arch=amd64 bookworm /var/tmp/reference {uri} >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}"
-    ))?;
-    is_same((&host, "/var/tmp/reference"), (&host, &base("bookworm", "amd64")), EXPLAINED)
+fn same_trees(site: &Site) -> Result<()> {
+    let amd64 = Architecture::Amd64;
+    let all = RELEASES.iter().filter(|release| {
+        release.is_bootstrapped() && !release.is_archived() && release.architectures.contains(&amd64)
+    });
+    let all: Vec<_> = all.collect();
+    let names: Vec<_> = all.iter().map(|release| format!("\"{}\"", release.code_name)).collect();
+    let host = site.fresh_host("tree")?;
+    host.write(NAME, &PLAN.replace("RELEASES", &names.join(", ")))?;
+    drover(&host, &["run", NAME])?.ok()?;
+    for release in all {
+        let Quirks { dhcp_client, .. } = release.quirks;
+        let name = release.code_name;
+        let uri = mirror_of(&host, name, "amd64")?;
+        let (log, reference) = ("/var/tmp/debootstrap", format!("/var/tmp/{name}"));
+        host.shell(&format!(
+            "{} --arch=amd64 {name} {reference} {uri} >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}",
+            debootstrap(dhcp_client)
+        ))?;
+        is_same((&host, &reference), (&host, &base(name, "amd64")), EXPLAINED)?;
+        host.shell(&format!("rm -r --one-file-system {reference}"))?;
+    }
+    left_nothing(&host)
+}
+
+/// The mirror that a base system of bookworm was made from.
+fn mirror(host: &Host, arch: &str) -> Result<String> {
+    mirror_of(host, "bookworm", arch)
 }
 
 /// The mirror that a base system was made from.
-fn mirror(host: &Host, arch: &str) -> Result<String> {
-    let sources = host.read(&format!("{}/etc/apt/sources.list", base("bookworm", arch)))?;
+fn mirror_of(host: &Host, release: &str, arch: &str) -> Result<String> {
+    let sources = host.read(&format!("{}/etc/apt/sources.list", base(release, arch)))?;
     let uri = sources.split_whitespace().nth(1).context("the base system has no sources")?;
     Ok(uri.to_owned())
 }

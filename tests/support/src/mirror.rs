@@ -156,7 +156,7 @@ fn sources() -> String {
 
 /// A name that changes with what the mirror is made of: contents, and what this machine has installed.
 fn fingerprint(contents: &Contents) -> Result<String> {
-    const FORMAT: u32 = 3;
+    const FORMAT: u32 = 4;
     let installed = fs::read("/var/lib/dpkg/status").context("this machine has no dpkg")?;
     let mut digest = Sha256::new();
     digest.update(format!("{FORMAT} {contents:?}"));

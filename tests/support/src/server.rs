@@ -68,7 +68,8 @@ impl Server {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         while let Some(request) = Request::read(&mut reader)? {
-            let fault = self.fault(&request.path)?;
+            // Who only asks whether a file is there uses up no fault, and is told of files that are missing for good alone.
+            let fault = if request.head_only { None } else { self.fault(&request.path)? };
             let answer = self.answer(&request, fault)?;
             self.log(answer.status, answer.length - answer.start, &request.path, fault)?;
             answer.send(&mut stream, request.head_only, fault)?;

@@ -36,7 +36,12 @@ pub const FARM: Contents<'static> = Contents {
         "ca-certificates",
         "debian-archive-keyring",
     ],
-    releases: &[bookworm(&["amd64", "arm64", "s390x"]), bullseye(&["amd64", "arm64"])],
+    releases: &[
+        bookworm(&["amd64", "arm64", "s390x"]),
+        bullseye(&["amd64", "arm64"]),
+        trixie(&["amd64", "arm64", "armhf", "riscv64"]),
+        forky(&["amd64"]),
+    ],
 };
 
 /// The same for every architecture that is emulated on amd64 and that Debian's mirrors have.
@@ -44,16 +49,30 @@ pub const EVERY: Contents<'static> = Contents {
     releases: &[
         bookworm(&["amd64", "arm64", "armel", "armhf", "mips64el", "mipsel", "ppc64el", "s390x"]),
         bullseye(&["amd64", "arm64", "armhf"]),
+        trixie(&["amd64", "arm64", "armhf", "riscv64"]),
+        forky(&["amd64"]),
     ],
     ..FARM
 };
 
 const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "bookworm", packages: &[BASE, MERGED, COMFORT, AUTOTOOLS, YUM], architectures }
+    Release {
+        code_name: "bookworm",
+        packages: &[BASE, DHCLIENT, MERGED, COMFORT, AUTOTOOLS, YUM],
+        architectures,
+    }
 }
 
 const fn bullseye(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "bullseye", packages: &[BASE, &["sudo"]], architectures }
+    Release { code_name: "bullseye", packages: &[BASE, DHCLIENT, &["sudo"]], architectures }
+}
+
+const fn trixie(architectures: &'static [&'static str]) -> Release<'static> {
+    Release { code_name: "trixie", packages: &[BASE, DHCLIENT, &["sudo"]], architectures }
+}
+
+const fn forky(architectures: &'static [&'static str]) -> Release<'static> {
+    Release { code_name: "forky", packages: &[BASE, &["dhcpcd-base", "sudo"]], architectures }
 }
 
 /// A base system, and what the template `debian` adds to it.
@@ -66,7 +85,6 @@ const BASE: &[&str] = &[
     "locales",
     "ca-certificates",
     "dialog",
-    "isc-dhcp-client",
     "netbase",
     "net-tools",
     "iproute2",
@@ -74,6 +92,9 @@ const BASE: &[&str] = &[
     "apt-transport-https",
     "debian-archive-keyring",
 ];
+
+/// What asks for an address, up to trixie.
+const DHCLIENT: &[&str] = &["isc-dhcp-client"];
 
 /// What a system that is merged from the start has in place of `usrmerge`; apt alone would choose that.
 const MERGED: &[&str] = &["usr-is-merged"];

@@ -128,12 +128,19 @@ impl Maker<'_> {
         let file = self.debian().join(&name);
         let seen = format!("{TREE}/{}", self.name);
         let package = format!("{seen}/tree/debian/{name}");
-        workshop.shell(&format!(
+        // Two releases may have the same version of it: then it is made for the first, and listed in both.
+        let is_made = stanza.get("SHA256") != Some(hex(&fs::read(&file)?).as_str());
+        let make = || {
+            workshop.shell(&format!(
             "d=/root/keyring; rm -rf $d; dpkg-deb -R {package} $d; \
-             cat {seen}/key.gpg >>$d{KEYRING}; cp {seen}/key.gpg $d/etc/apt/trusted.gpg.d/throwaway.gpg; \
+             cat {seen}/key.gpg >>$d{KEYRING}; mkdir -p $d/etc/apt/trusted.gpg.d; cp {seen}/key.gpg $d/etc/apt/trusted.gpg.d/throwaway.gpg; \
              echo /etc/apt/trusted.gpg.d/throwaway.gpg >>$d/DEBIAN/conffiles; rm -f $d/DEBIAN/md5sums; \
              dpkg-deb -b $d /root/keyring.deb; rm {package}; mv /root/keyring.deb {package}"
-        ))?;
+        ))
+        };
+        if !is_made {
+            make()?;
+        }
         let bytes = fs::read(file)?;
         *stanza = stanza.with(&[
             ("Size", bytes.len().to_string()),
