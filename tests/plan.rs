@@ -217,7 +217,7 @@ fn a_plan_may_use_all_of_ron() {
         // The end, without an end of line"##;
     let loaded = load_text(text);
     assert_eq!(loaded.name, r#"a "raw" name, with \ and (brackets"#);
-    assert_eq!(loaded.containers[1].base.mirror.as_deref(), Some("http://deb.example.org/debian"));
+    assert_eq!(loaded.containers[1].base.mirrors, ["http://deb.example.org/debian"]);
 }
 
 /// What is on top wins, and what is included by two is taken in once.
@@ -248,7 +248,7 @@ fn plans_are_made_of_plans() {
     assert_eq!(loaded.farm.bridge, "br7");
     let names: Vec<_> = loaded.containers.iter().map(|container| container.name.as_str()).collect();
     assert_eq!(names, ["base", "top"]);
-    assert_eq!(loaded.containers[0].base.mirror.as_deref(), Some("http://two.example.org/"));
+    assert_eq!(loaded.containers[0].base.mirrors, ["http://two.example.org/"]);
     let ids: Vec<_> = loaded.graph.nodes().iter().map(|node| node.id.as_str()).collect();
     assert_eq!(ids, ["host/packages", "host/bridge", "host/lxc-net"]);
 }

@@ -11,7 +11,8 @@ use crate::mirror::Archive;
 use crate::release::RELEASES;
 use crate::trust;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Cmd, Cx, HostFile, Jail};
+use drover_engine::{Cmd, Cx, HostFile, Interrupted, Jail};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -82,32 +83,61 @@ impl Apt {
         Ok(Self { dir, seen, jail, archives, arch })
     }
 
-    /// Fetches the signed indexes anew, where they changed.
+    /// Fetches the signed indexes anew, where they changed. Of several archives of one suite, one may fail, which is noted.
     ///
     /// # Errors
-    /// When one cannot be fetched or its signature is not right, or an archive does not host the architecture.
+    /// When a suite cannot be fetched or its signature is not right, or no archive of it hosts the architecture.
     pub fn update(&self, cx: &Cx) -> Result<()> {
         // Without this, what could not be fetched is a mere warning.
-        cx.run(&self.get().args(["-o", "APT::Update::Error-Mode=any", "update"]))?;
-        for archive in &self.archives {
-            self.index(archive)?;
+        let ended = cx.run(&self.get().args(["-o", "APT::Update::Error-Mode=any", "update"]));
+        if let Err(error) = ended {
+            let is_spare = |archive: &Archive| self.archives.iter().any(|other| other.is_spare_of(archive));
+            if !self.archives.iter().any(is_spare) || error.downcast_ref::<Interrupted>().is_some() {
+                return Err(error);
+            }
+            // A list that is there is what a mirror sent and signed.
+            self.indexes().map_err(|_| error)?;
+            cx.note("a mirror of the plan's list cannot be used: packages come from the others");
         }
-        Ok(())
+        self.indexes().map(drop)
     }
 
-    /// Where the index of an archive is.
+    /// The indexes of all archives; of several of one suite, those that are there.
     ///
     /// # Errors
-    /// When it is not there: the archive has none for the architecture.
-    pub fn index(&self, archive: &Archive) -> Result<PathBuf> {
+    /// When one of a suite is not there.
+    pub fn indexes(&self) -> Result<Vec<PathBuf>> {
+        let mut all = BTreeSet::new();
+        for archive in &self.archives {
+            all.extend(self.indexes_of(archive)?);
+        }
+        Ok(Vec::from_iter(all))
+    }
+
+    /// The text of all indexes: of several mirrors, one may be behind another, so that a package may be there twice.
+    ///
+    /// # Errors
+    /// As [`Apt::indexes`].
+    pub fn index_text(&self) -> Result<String> {
+        let read =
+            |path: PathBuf| fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()));
+        Ok(self.indexes()?.into_iter().map(read).collect::<Result<Vec<_>>>()?.join("\n"))
+    }
+
+    /// Where the indexes of an archive's suite are.
+    fn indexes_of(&self, archive: &Archive) -> Result<Vec<PathBuf>> {
         let arch = self.arch.debian();
         let end = format!("_dists_{}_main_binary-{arch}_Packages", archive.suite.replace('/', "_"));
         let lists = self.dir.join("lists");
+        let mut found = Vec::new();
         for entry in fs::read_dir(&lists).with_context(|| format!("read `{}`", lists.display()))? {
             let path = entry?.path();
             if path.to_string_lossy().ends_with(&end) {
-                return Ok(path);
+                found.push(path);
             }
+        }
+        if !found.is_empty() {
+            return Ok(found);
         }
         bail!(
             "the mirror `{}` has no `main/binary-{arch}` of `{}`: name a mirror that hosts {arch} in the plan, as in \

@@ -13,8 +13,8 @@ pub struct Base {
     pub release: &'static Release,
     /// The processor architecture.
     pub arch: Architecture,
-    /// The mirror, if the plan names one; else the host's own.
-    pub mirror: Option<String>,
+    /// The mirrors that the plan names, the first one first; none for the host's own.
+    pub mirrors: Vec<String>,
     /// The farm that it is made for.
     pub farm: Arc<Farm>,
 }

@@ -4,6 +4,7 @@
 
 use crate::base::Base;
 use crate::farm::Farm;
+use crate::size::Size;
 use drover_engine::{Claim, Resource};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub struct Container {
     pub address: Option<Ipv4Addr>,
     /// The port of the host that leads to its ssh, if the plan names one.
     pub ssh_port: Option<u16>,
+    /// How much memory its domain has, if the plan says so.
+    pub memory: Option<Size>,
     /// Whether its systemd joins the host's cgroups, as it does by itself.
     pub joins_controllers: bool,
 }

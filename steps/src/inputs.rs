@@ -63,7 +63,10 @@ pub(crate) fn release(base: &Base) -> Inputs {
 /// The base system: release, architecture, mirror, and where it is kept.
 pub(crate) fn base(base: &Base) -> Inputs {
     let named = release(base).and(arch(base)).and(cache(&base.farm));
-    base.mirror.iter().fold(named, |inputs, mirror| inputs.with("base.mirror", mirror))
+    match base.mirrors.as_slice() {
+        [] => named,
+        mirrors => named.with("base.mirror", mirrors.join(", ")),
+    }
 }
 
 /// The account that builds: all of it.

@@ -24,11 +24,20 @@ pub struct Archive {
     pub archived: bool,
 }
 
+impl Archive {
+    /// Whether it is another address of the same suite.
+    pub fn is_spare_of(&self, other: &Self) -> bool {
+        self.suite == other.suite && self.uri != other.uri
+    }
+}
+
 /// The archives that serve a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// The release itself.
     pub main: Archive,
+    /// The release again, for what `main` does not have.
+    pub others: Vec<Archive>,
     /// Its security updates, if it is known where they are.
     pub security: Option<Archive>,
 }
@@ -41,11 +50,11 @@ impl Mirror {
     /// When none of them names one.
     pub fn of(base: &Base) -> Result<Self> {
         let sources = apt_sources::read(Path::new("/"))?;
-        Self::choose(base.mirror.as_deref(), &sources, base.release, base.arch)
+        Self::choose(&base.mirrors, &sources, base.release, base.arch)
     }
 
     fn choose(
-        planned: Option<&str>,
+        planned: &[String],
         sources: &[Source],
         release: &'static Release,
         arch: Architecture,
@@ -57,20 +66,28 @@ impl Mirror {
             archived: release.is_archived(),
         };
         let hosts = if release.is_archived() { None } else { main_uri(sources, release)? };
-        let main = match (planned, &hosts) {
-            (Some(uri), _) => archive(uri.trim_end_matches('/').to_owned(), release.code_name, false),
+        let of_plan = |uri: &String| archive(uri.trim_end_matches('/').to_owned(), release.code_name, false);
+        let others = planned.iter().skip(1).map(of_plan).collect();
+        let main = match (planned.first(), &hosts) {
+            (Some(uri), _) => of_plan(uri),
             (None, Some(uri)) => archive(uri.clone(), release.code_name, true),
             (None, None) => archive(official(release, arch)?.to_owned(), release.code_name, false),
         };
-        let Some(suite) = release.security else { return Ok(Self { main, security: None }) };
+        let Some(suite) = release.security else { return Ok(Self { main, others, security: None }) };
         let same = best(sources, release, |found| found == suite)
             .or_else(|| best(sources, release, |found| found.ends_with("-security")))
             .filter(|_| !release.is_archived())
             .map(|source| archive(source.uri.clone(), suite, true));
         // A host with a mirror of its own may have no way to the distribution's.
-        let known = if planned.is_some() || hosts.is_some() { None } else { release.official_security(arch) };
+        let known =
+            if !planned.is_empty() || hosts.is_some() { None } else { release.official_security(arch) };
         let security = same.or_else(|| known.map(|uri| archive(uri.to_owned(), suite, false)));
-        Ok(Self { main, security })
+        Ok(Self { main, others, security })
+    }
+
+    /// The archives that have the release itself, the first one first.
+    pub fn archives(&self) -> Vec<Archive> {
+        [&self.main].into_iter().chain(&self.others).cloned().collect()
     }
 }
 
@@ -159,10 +176,11 @@ mod tests {
         }
     }
 
-    fn check(planned: Option<&str>, lines: &[&str], main: &str, security: Option<&str>) {
+    fn check(planned: &[&str], lines: &[&str], main: &str, security: Option<&str>) {
         let sources: Vec<_> = lines.iter().map(|line| source(line)).collect();
         let release = find(Distribution::Debian, "bookworm").expect("in the table");
-        let mirror = Mirror::choose(planned, &sources, release, Architecture::Amd64).expect("a mirror");
+        let planned: Vec<_> = planned.iter().map(|&uri| uri.to_owned()).collect();
+        let mirror = Mirror::choose(&planned, &sources, release, Architecture::Amd64).expect("a mirror");
         assert_eq!((mirror.main.uri.as_str(), mirror.main.suite.as_str()), (main, "bookworm"));
         let found = mirror.security.map(|archive| format!("{} {}", archive.uri, archive.suite));
         assert_eq!(found.as_deref(), security);
@@ -173,7 +191,7 @@ mod tests {
     #[test]
     fn the_hosts_own_mirror_is_taken_and_no_third_partys() {
         check(
-            None,
+            &[],
             &[
                 "https://apt.vendor.example bookworm main /usr/share/keyrings/vendor.gpg",
                 "https://other.example/debian/12/prod bookworm main /k.asc",
@@ -184,18 +202,18 @@ mod tests {
             Some("http://m.example/debian-security bookworm-security"),
         );
         check(
-            None,
+            &[],
             &["http://vendor.example/apt bookworm main", "http://m.example/debian bookworm main"],
             "http://m.example/debian",
             None,
         );
-        check(None, &["file:/srv/archive bookworm main"], "file:/srv/archive", None);
+        check(&[], &["file:/srv/archive bookworm main"], "file:/srv/archive", None);
     }
 
     #[test]
     fn a_host_of_another_release_names_the_same_archives() {
         check(
-            None,
+            &[],
             &["http://m.example/debian trixie main", "http://s.example/debian-security trixie-security main"],
             "http://m.example/debian",
             Some("http://s.example/debian-security bookworm-security"),
@@ -205,7 +223,12 @@ mod tests {
     #[test]
     fn the_plan_goes_first() {
         let host = ["http://m.example/debian bookworm main"];
-        check(Some("http://plan.example/debian/"), &host, "http://plan.example/debian", None);
+        check(&["http://plan.example/debian/"], &host, "http://plan.example/debian", None);
+        let planned = ["http://one.example/debian/", "http://two.example/debian"].map(str::to_owned);
+        let release = find(Distribution::Debian, "bookworm").expect("in the table");
+        let mirror = Mirror::choose(&planned, &[], release, Architecture::Amd64).expect("a mirror");
+        let uris: Vec<_> = mirror.archives().into_iter().map(|archive| archive.uri).collect();
+        assert_eq!(uris, ["http://one.example/debian", "http://two.example/debian"]);
     }
 
     #[test]
@@ -213,7 +236,7 @@ mod tests {
         let foreign =
             ["http://ports.example/ubuntu noble main /usr/share/keyrings/ubuntu-archive-keyring.gpg"];
         check(
-            None,
+            &[],
             &foreign,
             "http://deb.debian.org/debian",
             Some("http://security.debian.org/debian-security bookworm-security"),
@@ -227,10 +250,11 @@ mod tests {
             source("http://m.example/s bookworm-security main"),
         ];
         let release = find(Distribution::Debian, "jessie").expect("in the table");
-        let mirror = Mirror::choose(None, &sources, release, Architecture::S390x).expect("a mirror");
+        let mirror = Mirror::choose(&[], &sources, release, Architecture::S390x).expect("a mirror");
         assert_eq!(mirror.main.uri, "http://archive.debian.org/debian-archive/debian");
         assert!(mirror.main.archived && !mirror.main.of_host);
-        let named = Mirror::choose(Some("http://m.example/old/"), &sources, release, Architecture::S390x);
+        let named =
+            Mirror::choose(&["http://m.example/old/".to_owned()], &sources, release, Architecture::S390x);
         let named = named.expect("a mirror");
         assert_eq!((named.main.uri.as_str(), named.security), ("http://m.example/old", None));
     }
@@ -239,7 +263,7 @@ mod tests {
     fn no_mirror_is_an_error_that_says_what_to_write() {
         let release = find(Distribution::Other, "any").expect("in the table");
         let error =
-            Mirror::choose(None, &[], release, Architecture::Amd64).expect_err("no mirror").to_string();
+            Mirror::choose(&[], &[], release, Architecture::Amd64).expect_err("no mirror").to_string();
         assert!(error.contains("mirror: "), "{error}");
     }
 }

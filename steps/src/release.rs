@@ -85,6 +85,10 @@ pub struct Quirks {
     pub spawns_by_pidfd: bool,
     /// Whether its systemd knows version 1 of cgroups alone.
     pub cgroup_v1_only: bool,
+    /// Whether its systemd refuses to run where version 1 of cgroups is in sight.
+    pub cgroup_v2_only: bool,
+    /// Whether its `/tmp` is in memory.
+    pub tmp_in_memory: bool,
 }
 
 /// A release of a distribution.

@@ -78,7 +78,7 @@ impl Old {
         };
         let apt = Apt::set_up(&cx, setup)?;
         apt.update(&cx)?;
-        let index = fs::read_to_string(apt.index(&archive)?)?;
+        let index = fs::read_to_string(apt.indexes()?.first().expect("one"))?;
         ensure!(index.contains("Package: a"), "the index is not that of the archive: {index}");
         Ok(())
     }

@@ -38,13 +38,14 @@ impl World {
         let place = tempfile::tempdir().expect("a directory");
         let farm = Arc::new(Farm { storage: place.path().join("storage"), ..Farm::default() });
         let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
-        let base = Base { release, arch: Architecture::host(), mirror: None, farm: farm.clone() };
+        let base = Base { release, arch: Architecture::host(), mirrors: Vec::new(), farm: farm.clone() };
         let at = Container {
             name: "a".to_owned(),
             base: Arc::new(base),
             farm,
             address: None,
             ssh_port: None,
+            memory: None,
             joins_controllers: true,
         };
         Self { cx: silent::cx(place.path()), at, place }

@@ -82,7 +82,8 @@ fn same_trees(site: &Site) -> Result<()> {
         let uri = mirror_of(&host, name, "amd64")?;
         let (log, reference) = ("/var/tmp/debootstrap", format!("/var/tmp/{name}"));
         host.shell(&format!(
-            "{} --arch=amd64 {name} {reference} {uri} >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}",
+            "cd /usr/share/debootstrap/scripts; script={name}; test -e $script || script=sid
+            {} --arch=amd64 {name} {reference} {uri} $PWD/$script >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}",
             debootstrap(dhcp_client)
         ))?;
         is_same((&host, &reference), (&host, &base(name, "amd64")), EXPLAINED)?;

@@ -3,6 +3,7 @@
 //!
 //! A mirror that cannot be asked is no reason to give up here: that may pass, and what fetches from it will see.
 
+use super::{pool, seal};
 use crate::base::Base;
 use crate::deb822::paragraphs;
 use crate::mirror::{self, Archive, Mirror};
@@ -32,13 +33,37 @@ pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
 
 /// Asks the mirror whether it hosts the release for that architecture.
 pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
-    let archive = Mirror::of(base)?.main;
+    let mut worst = None;
+    for archive in Mirror::of(base)?.archives() {
+        match ask(cx, base, &archive) {
+            Ok(Hosting::Hosted(said)) => return whole(cx, base, said),
+            Ok(unasked) => worst = Some(Ok(unasked)),
+            refused => worst = worst.or(Some(refused)),
+        }
+    }
+    worst.context("a release has a mirror")?
+}
+
+/// What became of the question for the files, where the mirror hosts the release.
+fn whole(cx: &Cx, base: &Base, said: String) -> Result<Hosting> {
+    if !base.release.is_bootstrapped() || seal::is_complete(base)? {
+        return Ok(Hosting::Hosted(said));
+    }
+    Ok(match pool::ensure_whole(cx, base)? {
+        None => Hosting::Hosted(format!("{said}; it has all files of the base system")),
+        // That it hosts the release is what matters; the files are asked for once more when they are fetched.
+        Some(why) => Hosting::Hosted(format!("{said}; its files were not asked for: {why}")),
+    })
+}
+
+/// Asks one mirror.
+fn ask(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
     let answer = match base.release.distribution {
         _ if !archive.uri.starts_with("http") => {
             Hosting::Unasked("only the packages' own tools can reach it".to_owned())
         }
         Distribution::CentOS => of_rpm(cx, base, &archive.uri)?,
-        _ => of_apt(cx, base, &archive)?,
+        _ => of_apt(cx, base, archive)?,
     };
     Ok(match answer {
         Hosting::Unasked(why) => {
@@ -189,7 +214,8 @@ mod tests {
         let uri = "http://m.example".to_owned();
         let archive = Archive { uri, suite: "bookworm".to_owned(), of_host: false, archived: false };
         let bookworm = RELEASES.iter().find(|release| release.code_name == "bookworm").expect("known");
-        let base = |arch| Base { release: bookworm, arch, mirror: None, farm: Arc::new(Farm::default()) };
+        let base =
+            |arch| Base { release: bookworm, arch, mirrors: Vec::new(), farm: Arc::new(Farm::default()) };
         assert!(ensure_listed(release, &archive, &base(Architecture::Amd64)).is_ok());
         let error =
             ensure_listed(release, &archive, &base(Architecture::Arm64)).expect_err("none").to_string();

@@ -13,6 +13,9 @@
 //! the host's own apt sources name is used. The packages are those of `debootstrap --variant=minbase` with the list of
 //! the template `lxc-debian`.
 //!
+//! Before anything is fetched, the mirror is asked for each file of the system that its index names: one that lacks some is
+//! told by `plan` and `doctor`. Of several mirrors (`mirror: ["…", "…"]`) the first one that has a file is taken.
+//!
 //! A chain of five steps, each of which goes on where it was interrupted:
 //!
 //! - `resolve`: apt reads the mirror's signed indexes and says which packages make the system;
@@ -48,6 +51,7 @@ pub(crate) mod hosting;
 mod manifest;
 mod package_set;
 mod place;
+mod pool;
 mod resolve;
 mod seal;
 mod second_stage;

@@ -5,7 +5,7 @@
 
 use super::checkpoint::{self, keep, stage};
 use super::manifest::Manifest;
-use super::{hosting, package_set, seal};
+use super::{hosting, package_set, pool, seal};
 use crate::apt::{Apt, Setup};
 use crate::archives::Deb;
 use crate::base::Base;
@@ -20,7 +20,6 @@ use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -102,7 +101,7 @@ pub(super) fn apt(cx: &Cx, base: &Base, mirror: &Mirror) -> Result<Apt> {
         cx,
         Setup {
             dir: apt_directory(cx, base),
-            archives: vec![mirror.main.clone()],
+            archives: mirror.archives(),
             keyring: base.release.keyring(),
             arch: base.arch,
             status: "",
@@ -114,29 +113,17 @@ pub(super) fn apt(cx: &Cx, base: &Base, mirror: &Mirror) -> Result<Apt> {
 /// Finds the packages by what the mirror has now, and keeps what was found.
 pub(super) fn resolve(cx: &Cx, base: &Base) -> Result<Manifest> {
     let mirror = Mirror::of(base)?;
+    pool::hand_over(cx, base)?;
     let apt = apt(cx, base, &mirror)?;
     apt.update(cx)?;
-    let index = apt.index(&mirror.main)?;
-    let text = fs::read_to_string(&index).with_context(|| format!("read `{}`", index.display()))?;
+    let text = apt.index_text()?;
     let index = PackageIndex::new(&text);
-    let (required, all) = names(base, &index);
+    let (required, all) = package_set::names(base.release, &index);
     let files = apt.files(cx, &Vec::from_iter(all))?;
     let (manifest, available) = describe(&index, &files, &required)?;
     keep(base, &manifest, &available)?;
     cx.note(&format!("{} packages, {} of them required", files.len(), manifest.required.len()));
     Ok(manifest)
-}
-
-/// The names of the required packages, and of all.
-fn names(base: &Base, index: &PackageIndex<'_>) -> (BTreeSet<String>, BTreeSet<String>) {
-    let never = package_set::never(base.release);
-    let by_priority = index.packages().filter(|package| package.field("Priority") == Some("required"));
-    let by_priority = by_priority.filter_map(|package| package.field("Package"));
-    let also = package_set::also_required(base.release).iter().copied();
-    let required = index.closure(by_priority.chain(also), never);
-    let mut all = index.closure(package_set::asked(base.release), never);
-    all.extend(required.iter().cloned());
-    (required, all)
 }
 
 /// The manifest of `files`, and their paragraphs in the index, in its order.
@@ -149,7 +136,7 @@ fn describe(
     let (mut manifest, mut available) = (Manifest::default(), String::new());
     for package in index.packages() {
         let file = file_name(package).unwrap_or_default();
-        let Some(found) = wanted.get_mut(file.as_str()) else { continue };
+        let Some(found) = wanted.get_mut(file.as_str()).filter(|found| !**found) else { continue };
         *found = true;
         let deb = deb(package, file)
             .with_context(|| format!("the index says too little of a package:\n{}", package.text()))?;

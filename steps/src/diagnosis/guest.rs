@@ -3,7 +3,8 @@
 use super::Known;
 
 /// Lines that qemu-user 7.2, dash 0.5.12, unshare 2.38.1, OpenSSH 9.2, libvirt 9.0.0 and LXC 5.0.2 wrote; those of
-/// `guest-no-address` and the first of `guest-silent` are the step `AwaitSsh`'s own.
+/// systemd 257.13 wrote; those of `guest-idle`, `bridge-checksums`, `guest-no-address` and the first of `guest-silent` are the step
+/// `AwaitSsh`'s own.
 pub(super) static KNOWN: &[Known] = &[
     Known {
         class: "emulator-crash",
@@ -127,16 +128,46 @@ pub(super) static KNOWN: &[Known] = &[
         signs: &[("Host key verification failed", "Host key verification failed.")],
     },
     Known {
-        class: "guest-no-address",
+        class: "emulated-systemd",
         transient: false,
-        cause: "the container runs, and has not asked for its address or not taken it",
-        remedy: "run again, which switches checksum offload off on the bridge; `virsh -c lxc:///system console NAME` shows \
-                 what its DHCP client says",
+        cause: "the emulator cannot do what the container's systemd starts programs by: a file descriptor of the new process \
+                (CLONE_PIDFD), or the execution of an open file (flag O of the registration)",
+        remedy: "`drover doctor` shows which emulator is registered, and with which flags; a newer qemu-user-static (backports), \
+                 registered anew with the flags `OCF`, runs it",
         signs: &[(
-            "lease: none for ",
+            "Failed to spawn executor",
+            "console: dev-hugepages.mount: Failed to spawn executor: Invalid argument",
+        )],
+    },
+    Known {
+        class: "guest-idle",
+        transient: false,
+        cause: "the container's init waits and has started nothing: it cannot run programs there",
+        remedy: "the lines of its console say why; under an emulator, `drover doctor` shows which one is registered, and with \
+                 which flags",
+        signs: &[(
+            "its init has slept for * and has started nothing",
+            "`ssh -o SendEnv='*' abuild@a uname -m`: its init has slept for 30 s and has started nothing",
+        )],
+    },
+    Known {
+        class: "bridge-checksums",
+        transient: false,
+        cause: "the bridge leaves out checksums, and an emulated DHCP client takes no answer without them",
+        remedy: "run again, which switches checksum offload off on the bridge",
+        signs: &[(
+            "an emulated DHCP client needs transmit checksums",
             "lease: none for 10.0.3.245 in /var/lib/misc/dnsmasq.lxcbr0.leases; an emulated DHCP client needs transmit \
              checksums: ethtool -K lxcbr0 tx off",
         )],
+    },
+    Known {
+        class: "guest-no-address",
+        transient: false,
+        cause: "the container runs, and has not asked for its address or not taken it",
+        remedy: "see the lines of its console and what its init has started; `virsh -c lxc:///system console NAME` shows what \
+                 its DHCP client says",
+        signs: &[("lease: none for ", "lease: none for 10.0.3.245 in /var/lib/misc/dnsmasq.lxcbr0.leases")],
     },
     Known {
         class: "guest-silent",

@@ -17,8 +17,10 @@
 //! ssh and of names, the emulator. While nothing of that changes, and for a day, a run or `drover plan` does not log in again:
 //! it looks whether the domain runs, whether somebody listens for ssh in it, and whether the host reaches it by its name.
 //!
-//! It tries for five minutes; an emulated system takes 15 to 60 seconds to boot. When it never answers, the error says
-//! how far it got: the domain, the lease of its address, the port, and the last lines of its journal.
+//! It tries for five minutes; an emulated system takes 15 to 60 seconds to boot. A system whose init has slept for 30 seconds
+//! without a single process of its own is given up at once: it will not start anything any more. When it never answers,
+//! the error says how far it got: what its init runs, the domain, the lease of its address, the port, and the last lines
+//! of its journal and of its console. What is read of the console is not there any more for `virsh console`.
 //!
 //! **Changes** nothing, with one exception: where a container has been running since before its sshd was configured, so that no
 //! variable arrives, its sshd is told to read its configuration again (SIGHUP); connections go on.
@@ -27,13 +29,15 @@ use crate::container::Container;
 use crate::domain::{self, Lookup};
 use crate::guest::emulate::Guest;
 use crate::guest::greeting::knock;
+use crate::guest::init_process::{InitProcess, console};
 use crate::guest::reserve_address::reserved;
 use crate::guest::ssh_proof::{Answer, PORT, attempt, prove};
 use crate::inputs;
+use crate::program;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::{Error, Result, bail};
-use drover_engine::{Check, CommandError, Cx, HostFile, Inputs, Need, Resource, Undo};
+use drover_engine::{Check, Cmd, CommandError, Cx, HostFile, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -41,6 +45,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Tells the sshd of a container to read its configuration again.
 const RELOAD: [&str; 3] = ["/bin/sh", "-c", "kill -HUP $(cat /run/sshd.pid)"];
+/// How long an init may sleep without any other process before it counts as stuck.
+const IDLE: Duration = Duration::from_secs(30);
+/// How many lines are shown of the console.
+const WORDS: usize = 10;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// See the manual above.
@@ -53,6 +61,7 @@ fn wait(cx: &Cx, at: &Container) -> Result<()> {
     let begin = Instant::now();
     let mut last = String::new();
     let mut is_reloaded = false;
+    let mut busy = begin;
     while begin.elapsed() < PATIENCE {
         match attempt(cx, at)? {
             Answer::Proved => return Ok(()),
@@ -77,6 +86,12 @@ fn wait(cx: &Cx, at: &Container) -> Result<()> {
         {
             return Err(silent(cx, at, format!("the domain is {state}: its init has ended"), &last)?);
         }
+        if !InitProcess::of(at)?.map_or(Ok(false), InitProcess::is_idle)? {
+            busy = Instant::now();
+        } else if busy.elapsed() >= IDLE {
+            let status = format!("its init has slept for {} s and has started nothing", IDLE.as_secs());
+            return Err(silent(cx, at, status, &last)?);
+        }
         cx.sleep(PAUSE)?;
     }
     Err(silent(cx, at, format!("no answer in {} s", PATIENCE.as_secs()), &last)?)
@@ -91,32 +106,50 @@ fn silent(cx: &Cx, at: &Container, status: String, last: &str) -> Result<Error> 
     Ok(error.context(format!("`{}` does not answer: {last}", at.name)))
 }
 
-/// How far it got, a line each; the journal first, so that what sums it up stands at the end.
+/// How far it got, a line each; journal and console first, so that what sums it up stands at the end.
 fn diagnosis(cx: &Cx, at: &Container) -> Result<Vec<String>> {
     let mut lines = journal(cx, at)?;
+    lines.extend(console(cx, at, WORDS)?.into_iter().map(|line| format!("console: {line}")));
+    if let Some(init) = InitProcess::of(at)? {
+        let started = init.started()?;
+        if started.is_empty() {
+            lines.push("process of its init: none".to_owned());
+        }
+        lines.extend(started);
+    }
     lines.push(match domain::state(cx, &at.name)? {
         Lookup::Found(state) => format!("domain: {state}"),
         Lookup::Missing(reason) => format!("domain: {reason}"),
     });
     match reserved(cx, at)? {
-        Some(address) => lines.extend([lease(at, address)?, port(address)]),
+        Some(address) => lines.extend([lease(cx, at, address)?, port(address)]),
         None => lines.push("address: none is reserved".to_owned()),
     }
     Ok(lines)
 }
 
-fn lease(at: &Container, address: Ipv4Addr) -> Result<String> {
+fn lease(cx: &Cx, at: &Container, address: Ipv4Addr) -> Result<String> {
     let leases = at.farm.leases();
     let text = HostFile::new(&leases).read()?.unwrap_or_default();
     let known = text.lines().find(|line| line.split(' ').nth(2) == Some(&address.to_string()));
     Ok(match known {
         Some(line) => format!("lease: {line}"),
-        None => format!(
+        None if at.base.is_emulated() && offloads_checksums(cx, at)? => format!(
             "lease: none for {address} in {}; an emulated DHCP client needs transmit checksums: ethtool -K {} tx off",
             leases.display(),
             at.farm.bridge
         ),
+        None => format!("lease: none for {address} in {}", leases.display()),
     })
+}
+
+/// Whether the bridge leaves out checksums that an emulated DHCP client wants.
+fn offloads_checksums(cx: &Cx, at: &Container) -> Result<bool> {
+    if program::find("ethtool").is_none() {
+        return Ok(false);
+    }
+    let said = cx.probe(&Cmd::new("ethtool").args(["-k", &at.farm.bridge]))?.stdout;
+    Ok(said.lines().any(|line| line.starts_with("tx-checksumming: on")))
 }
 
 fn port(address: Ipv4Addr) -> String {

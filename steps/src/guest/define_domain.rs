@@ -7,7 +7,7 @@
 //! ```ron
 //! DefineDomain(memory: "1 GiB")
 //! ```
-//! - `memory` is the limit of the container's memory cgroup.
+//! - `memory` is the limit of the container's memory cgroup. Where `/tmp` is in memory (from Debian 13 on), it has half of it.
 //!
 //! **What is converted** is a copy of the configuration in which `lxc.arch` names an architecture that libvirt-LXC
 //! knows: it refuses foreign ones, and does not care, since the emulator does the rest. A container that the host runs
@@ -149,6 +149,11 @@ impl FarmStep<Container> for DefineDomain {
 
     fn claims(&self, at: &Container) -> Vec<Claim> {
         vec![domain::lock(at)]
+    }
+
+    fn shape(&self, at: &mut Container) -> Result<()> {
+        at.memory = Some(self.memory);
+        Ok(())
     }
 
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {

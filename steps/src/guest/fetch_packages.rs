@@ -99,7 +99,8 @@ impl FarmStep<Container> for FetchPackages {
         let rootfs = Rootfs::open(at.rootfs())?;
         let status = rootfs.read(STATUS)?.unwrap_or_default();
         let mirror = Mirror::of(&at.base)?;
-        let mut archives = vec![mirror.main];
+        let mut archives = mirror.archives();
+        let release = archives.len();
         archives.extend(mirror.security);
         let mut apt = self.apt(cx, at, &status, &archives)?;
         let is_begun = is_begun(&Status::of(&rootfs)?, &status);
@@ -110,16 +111,16 @@ impl FarmStep<Container> for FetchPackages {
         if let Err(error) = apt.update(cx) {
             // An archive of updates that is out of step with its signed index does not keep the release itself from
             // being used. Said aloud, since what it would have mended stays as it is.
-            if archives.len() == 1 || error.downcast_ref::<Interrupted>().is_some() {
+            if archives.len() == release || error.downcast_ref::<Interrupted>().is_some() {
                 return Err(error);
             }
-            archives.truncate(1);
+            archives.truncate(release);
             apt = self.apt(cx, at, &status, &archives)?;
             apt.update(cx)?;
             cx.note(&format!("{error:#}"));
             cx.note("the security archive cannot be used: packages come from the release alone");
         }
-        let order = self.order(cx, &apt, &archives, &status)?;
+        let order = self.order(cx, &apt, &status)?;
         apt.download(cx, &order.debs())?;
         HostFile::new(order_file(cx, at)).write(&order.text())
     }
@@ -143,11 +144,11 @@ impl FetchPackages {
     }
 
     /// What apt would do in a container of this status.
-    fn order(&self, cx: &Cx, apt: &Apt, archives: &[Archive], status: &str) -> Result<PackageOrder> {
-        let texts = archives.iter().map(|archive| {
-            let index = apt.index(archive)?;
-            fs::read_to_string(&index).with_context(|| format!("read `{}`", index.display()))
-        });
+    fn order(&self, cx: &Cx, apt: &Apt, status: &str) -> Result<PackageOrder> {
+        let texts = apt
+            .indexes()?
+            .into_iter()
+            .map(|index| fs::read_to_string(&index).with_context(|| format!("read `{}`", index.display())));
         let texts = texts.collect::<Result<Vec<_>>>()?;
         let indexes: Vec<_> = texts.iter().map(|text| PackageIndex::new(text)).collect();
         let present = Status::parse(status);

@@ -333,13 +333,14 @@ mod tests {
         let farm = Arc::new(crate::farm::Farm::default());
         let release = crate::release::find(distribution, release).expect("in the table");
         let arch = crate::architecture::Architecture::Amd64;
-        let base = Arc::new(crate::base::Base { release, arch, mirror: None, farm: farm.clone() });
+        let base = Arc::new(crate::base::Base { release, arch, mirrors: Vec::new(), farm: farm.clone() });
         let at = Container {
             name: "a".to_owned(),
             base,
             farm,
             address: None,
             ssh_port: None,
+            memory: None,
             joins_controllers: true,
         };
         GuestPackages(names.iter().map(ToString::to_string).collect()).wanted(&at)

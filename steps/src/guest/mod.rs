@@ -23,6 +23,7 @@ mod guest_packages;
 pub(crate) mod half_made;
 mod hosts_block;
 mod hosts_file;
+mod init_process;
 mod issue;
 mod join_controllers;
 mod kept_proof;
@@ -39,6 +40,7 @@ mod stand_ins;
 mod start_domain;
 mod template;
 mod unique_mac;
+mod unit_drop_ins;
 mod yum;
 
 pub use attach_interface::AttachInterface;

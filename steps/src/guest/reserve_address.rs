@@ -251,13 +251,14 @@ mod tests {
     fn container(name: &str, network: &str) -> Container {
         let farm = Arc::new(Farm { network: network.parse().expect("a network"), ..Farm::default() });
         let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
-        let base = Base { release, arch: Architecture::host(), mirror: None, farm: farm.clone() };
+        let base = Base { release, arch: Architecture::host(), mirrors: Vec::new(), farm: farm.clone() };
         Container {
             name: name.to_owned(),
             base: Arc::new(base),
             farm,
             address: None,
             ssh_port: None,
+            memory: None,
             joins_controllers: true,
         }
     }

@@ -11,6 +11,14 @@
 //!   definition has by now: `Leave`, unless it is said, or `Restart`, which shuts it down, after a minute by force, and
 //!   starts it again. What was being built in it is lost.
 //!
+//! **Before it**, where that is needed, comes the step `unit-drop-ins`, which writes drop-ins for units in the container's
+//! `/etc/systemd/system`: `service.d/zz-drover.conf` takes credentials (`ImportCredential=` and the like) from all services of an
+//! emulated systemd, since under qemu-user a service that has some cannot start; `tmp.mount.d/10-drover.conf` gives a
+//! `/tmp` that is in memory half of the domain's memory, not of the host's.
+//!
+//! **A systemd of 258 or later** (Debian 14) ends at once where it sees version 1 of cgroups. libvirt-LXC shows a container
+//! what the host has; so on a host with version 1, such a container is left out of the run from the beginning.
+//!
 //! It starts after every edit of the domain and of the root file system that the plan has, when the bridge serves
 //! addresses. A domain that runs is left alone otherwise; one that is paused goes on. When libvirt cannot start it, the end of
 //! `/var/log/libvirt/lxc/NAME.log` is shown, and the log kept.
@@ -19,6 +27,7 @@
 
 use crate::container::Container;
 use crate::domain::{self, Lookup};
+use crate::guest::unit_drop_ins::{self, UnitDropIns};
 use crate::host::{Fitness, cgroups, fitness};
 use crate::inputs;
 use crate::resource;
@@ -28,6 +37,7 @@ use drover_engine::{Check, Claim, CommandError, Cx, Inputs, Need, Resource, Undo
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a domain that cannot run needs to fall over.
@@ -130,6 +140,11 @@ impl FarmStep<Container> for StartDomain {
         inputs::name(at)
     }
 
+    fn companions(&self, at: &Container) -> Vec<(String, Arc<dyn FarmStep<Container>>)> {
+        let needed = unit_drop_ins::may_need(at);
+        needed.then(|| ("unit-drop-ins".to_owned(), Arc::new(UnitDropIns) as _)).into_iter().collect()
+    }
+
     fn needs(&self, at: &Container) -> Vec<Need> {
         let mut all = vec![
             Need::IfAny(at.edits(resource::DOMAIN_EDIT)),
@@ -187,6 +202,13 @@ impl FarmStep<Container> for StartDomain {
                 ));
             }
         }
+        ensure!(
+            !at.base.release.quirks.cgroup_v2_only || !cgroups::has_any_of_version_1()?,
+            "the systemd of {} ends at once where it sees version 1 of cgroups, which this host has: boot the host with version \
+             2 alone (kernel parameter `systemd.unified_cgroup_hierarchy=1`, or no mounts of type `cgroup`), or leave `{}` out",
+            at.base.release,
+            at.name
+        );
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Expanded {
 /// Expands a plan; what is wrong goes to `wrong`.
 pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diagnostic>) -> Expanded {
     let host = host_steps(&outline.host, wrong);
-    let mirror = outline.mirror.as_ref().and_then(|value| mirror(value, wrong));
+    let mirrors = outline.mirror.as_ref().map(|mirror| strings(mirror, wrong)).unwrap_or_default();
     let each = GuestSteps::new(&outline.each, wrong);
     let before = wrong.len();
     let entries: Vec<_> = outline.containers.iter().map(|text| (text, multiply(text, wrong))).collect();
@@ -51,7 +51,7 @@ pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diag
     let farm = Arc::new(farm(&host, stated, instances, wrong));
     let mut expansion = Expansion {
         farm,
-        mirror,
+        mirrors,
         bases: BTreeMap::new(),
         nodes: Nodes::default(),
         told: HashSet::new(),
@@ -133,8 +133,8 @@ fn contradiction<P>(error: &anyhow::Error, step: &Typed<P>) -> Diagnostic {
 /// What the expansion of containers shares.
 struct Expansion<'a> {
     farm: Arc<Farm>,
-    /// The mirror of the plan.
-    mirror: Option<String>,
+    /// The mirrors of the plan.
+    mirrors: Vec<String>,
     /// The base systems by id, each with the container that asked for it first, and whether it has nodes.
     bases: BTreeMap<String, SharedBase>,
     nodes: Nodes,
@@ -162,18 +162,23 @@ fn share<'a>(
     bases.entry(base.id()).or_insert_with(fresh)
 }
 
+/// One text, or a list of them.
+fn strings(value: &Value, wrong: &mut Vec<Diagnostic>) -> Vec<String> {
+    value.one_or_many().iter().filter_map(|item| mirror(item, wrong)).collect()
+}
+
 impl Expansion<'_> {
     /// The containers of one entry, and their nodes.
     fn entry(&mut self, text: &ContainerText, instances: &[Instance], steps: &GuestSteps) -> Vec<Written> {
-        let mirror = match &text.mirror {
-            Some(value) => mirror(value, self.wrong),
-            None => self.mirror.clone(),
+        let mirrors = match &text.mirror {
+            Some(mirror) => strings(mirror, self.wrong),
+            None => self.mirrors.clone(),
         };
         let name = text.name.as_ref().map_or(&text.span, |name| &name.span);
         let asked = text.mirror.as_ref().map_or(name, |mirror| &mirror.span);
         let mut containers = Vec::new();
         for instance in instances {
-            let base = self.base(instance, mirror.clone(), asked);
+            let base = self.base(instance, mirrors.clone(), asked);
             if let Some(span) = steps.bootstrap.as_ref().filter(|_| base.release.is_bootstrapped()) {
                 self.bootstrap(&base, span);
             }
@@ -186,11 +191,11 @@ impl Expansion<'_> {
         containers
     }
 
-    fn base(&mut self, instance: &Instance, mirror: Option<String>, asked: &Span) -> Arc<Base> {
+    fn base(&mut self, instance: &Instance, mirrors: Vec<String>, asked: &Span) -> Arc<Base> {
         let Instance { release, arch, .. } = *instance;
-        let base = Arc::new(Base { release, arch, mirror, farm: self.farm.clone() });
+        let base = Arc::new(Base { release, arch, mirrors, farm: self.farm.clone() });
         let shared = share(&mut self.bases, &base, asked);
-        if shared.base.mirror != base.mirror {
+        if shared.base.mirrors != base.mirrors {
             let message = format!("the base system `{}` cannot come from two mirrors", base.id());
             let help = "containers of one release and architecture share it: give them the same `mirror`";
             let diagnostic = Diagnostic::new(message, asked)
@@ -242,6 +247,7 @@ impl Expansion<'_> {
             farm,
             address: None,
             ssh_port: None,
+            memory: None,
             joins_controllers: true,
         };
         let (mut address, mut port) = (None, None);

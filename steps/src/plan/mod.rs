@@ -34,7 +34,7 @@
 //! | `host` | steps that act on the host |
 //! | `containers` | the containers |
 //! | `each` | steps that act on each container |
-//! | `mirror` | where packages come from; if left out, where the host's own apt sources say |
+//! | `mirror` | where packages come from; if left out, where the host's own apt sources say. A list, `mirror: ["…", "…"]`, is tried in order, file by file |
 //! | `assist` | `Off` keeps emulated systems from using native programs; `On` if left out |
 //! | `env` | names of variables that programs get as they are where Drover is started: see below |
 //! | `include` | other plans to take in first |

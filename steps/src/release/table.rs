@@ -92,6 +92,8 @@ const SPLIT: Quirks = Quirks {
     dhcp_client: "isc-dhcp-client",
     spawns_by_pidfd: false,
     cgroup_v1_only: false,
+    cgroup_v2_only: false,
+    tmp_in_memory: false,
 };
 static SPLIT_CGROUP_1: Quirks = Quirks { cgroup_v1_only: true, ..SPLIT };
 const MERGED: Quirks = Quirks { merged_usr: true, ..SPLIT };
@@ -100,9 +102,11 @@ static MERGED_CGROUP_1: Quirks = Quirks { cgroup_v1_only: true, ..MERGED };
 static SAYS_MERGED: Quirks =
     Quirks { also_required: &["usr-is-merged"], never_required: &["usrmerge"], ..MERGED };
 /// systemd 253 and later are reported not to boot as PID 1 under qemu-user (systemd issue 28901).
-const DEBIAN_13_QUIRKS: Quirks = Quirks { never_required: &["usrmerge"], spawns_by_pidfd: true, ..MERGED };
-/// Without the ISC's DHCP client.
-static DEBIAN_14_QUIRKS: Quirks = Quirks { dhcp_client: "dhcpcd-base", ..DEBIAN_13_QUIRKS };
+const DEBIAN_13_QUIRKS: Quirks =
+    Quirks { never_required: &["usrmerge"], spawns_by_pidfd: true, tmp_in_memory: true, ..MERGED };
+/// Without the ISC's DHCP client; from 258 on, systemd ends at once where it sees version 1 of cgroups.
+static DEBIAN_14_QUIRKS: Quirks =
+    Quirks { dhcp_client: "dhcpcd-base", cgroup_v2_only: true, ..DEBIAN_13_QUIRKS };
 
 /// All releases that Drover knows.
 #[rustfmt::skip]
