@@ -122,7 +122,7 @@ impl FarmStep<Container> for UnitDropIns {
         wanted(at, &rootfs)?.into_iter().try_fold(Check::Satisfied, |check, (path, text)| {
             check.and_then(|| {
                 let before = rootfs.read_to_edit(path)?;
-                Ok(Check::text(&format!("/{path} of {}", at.name), before.as_deref(), &text))
+                Ok(Check::text(&format!("/{path} of {}", at.name), 0o644, before.as_deref(), &text))
             })
         })
     }

@@ -104,8 +104,7 @@ impl FarmStep<Farm> for FetchEmulator {
             },
         )?;
         apt.update(cx)?;
-        let index = apt.index(&archive)?;
-        let text = fs::read_to_string(&index).with_context(|| format!("read `{}`", index.display()))?;
+        let text = apt.index_text()?;
         let index = PackageIndex::new(&text);
         ours::make_directories(cx, directory, 0o755)?;
         cx.remember(FETCHED, &archive.suite)?;
@@ -163,7 +162,7 @@ impl FetchEmulator {
         let release = release::find(Distribution::Debian, name).with_context(|| {
             format!("the host is no Debian that Drover knows, so that there is no `{suite}`")
         })?;
-        Ok(Base { release, arch: Architecture::host(), mirror: None, farm: Arc::new(at.clone()) })
+        Ok(Base { release, arch: Architecture::host(), mirrors: Vec::new(), farm: Arc::new(at.clone()) })
     }
 
     fn archive(&self, at: &Farm) -> Result<Archive> {
