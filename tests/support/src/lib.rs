@@ -7,6 +7,7 @@
 //! This crate knows no steps and no plans.
 
 mod cgroups;
+mod checkout;
 mod cleanup;
 mod command;
 mod fault;
@@ -16,6 +17,7 @@ mod inside;
 mod layout;
 mod loopback;
 pub mod mirror;
+mod opens;
 mod server;
 mod signature;
 mod stanza;
@@ -23,10 +25,12 @@ mod trace;
 mod tree;
 mod workshop;
 
+pub use checkout::Checkout;
 pub use command::{Finished, Running};
 pub use fault::Fault;
 pub use ground::{Ground, Layer};
 pub use host::{Host, HostOptions, Network};
 pub use inside::serve_if_asked;
+pub use opens::{Opens, files_below};
 pub use trace::Trace;
 pub use tree::Tree;
