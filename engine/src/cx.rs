@@ -137,6 +137,12 @@ impl Cx {
         })
     }
 
+    /// The same door, with its caches in another place: for looking without leaving anything.
+    #[must_use]
+    pub fn with_cache(&self, cache: &Path) -> Self {
+        Self::new(Scope { cache: cache.into(), ..self.scope.clone() })
+    }
+
     /// Runs a command; its whole output goes to the attempt's log as it comes, its last line to the screen.
     ///
     /// # Errors

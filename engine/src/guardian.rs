@@ -66,7 +66,10 @@ pub(crate) fn sweep(state: &StateDir) -> Result<Vec<Leftover>> {
     let is_ours = |mark: &str| marks.contains(mark);
     let mut killed = kill_marked(&is_ours)?;
     if !killed.is_empty() {
+        // Who was killed a moment ago may be met once more.
         killed.extend(kill_all(&is_ours)?);
+        killed.sort_by_key(|leftover| leftover.pid);
+        killed.dedup_by_key(|leftover| leftover.pid);
     }
     await_gone(&killed);
     Ok(killed)
@@ -223,8 +226,6 @@ fn kill_all(is_ours: &dyn Fn(&str) -> bool) -> Result<Vec<Leftover>> {
         }
         std::thread::sleep(PAUSE);
     }
-    killed.sort_by_key(|leftover| leftover.pid);
-    killed.dedup();
     Ok(killed)
 }
 

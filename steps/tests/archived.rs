@@ -1,6 +1,8 @@
 //! Archived releases, by an archive on this disk that looks like one: signed in its time by a key that has expired since,
 //! its Release file past its Valid-Until. It needs `gpg`, and says so where there is none.
 
+mod silent;
+
 use anyhow::{Context, Result, ensure};
 use drover_engine::{CommandError, Cx};
 use drover_steps::apt::{Apt, Setup};
@@ -64,8 +66,10 @@ impl Old {
     fn update(&self, keyring: &str, archived: bool) -> Result<()> {
         let uri = format!("file:{}", self.path("m").display());
         let archive = Archive { uri, suite: "old".to_owned(), of_host: false, archived };
-        let cx = Cx::to_look();
-        let dir = tempfile::tempdir_in(self.place.path())?;
+        // As in a run, it is in the cache, which apt's own account may not be able to reach by its path.
+        let cx = silent::cx(self.place.path());
+        fs::create_dir_all(cx.cache(""))?;
+        let dir = tempfile::tempdir_in(cx.cache(""))?;
         Command::new("chmod").arg("755").arg(dir.path()).status()?;
         let keyring = self.path(keyring).display().to_string();
         let setup = Setup {

@@ -177,13 +177,17 @@ fn what_others_put_there_is_not_taken_away() -> Result<()> {
 #[test]
 fn a_dry_run_shows_what_would_change() -> Result<()> {
     let world = World::new()?;
-    let step = world.step(STEPS[0])?;
-    step.apply(&world.cx, &world.at)?;
-    fs::write(world.path("etc/sysctl.d/90.conf"), "a = 2\n")?;
-    let Check::Needed { diff: Some(diff), .. } = step.check(&world.cx, &world.at)? else {
-        panic!("a difference")
-    };
-    assert!(diff.contains("-a = 2") && diff.contains("+a = 1"), "{diff}");
+    for (text, is_shown) in [(STEPS[0].replace(", mode: \"0600\"", ""), true), (STEPS[0].to_owned(), false)] {
+        let step = world.step(&text)?;
+        step.apply(&world.cx, &world.at)?;
+        fs::write(world.path("etc/sysctl.d/90.conf"), "a = 2\n")?;
+        let Check::Needed { diff: Some(diff), .. } = step.check(&world.cx, &world.at)? else {
+            panic!("a difference")
+        };
+        assert_eq!(diff.contains("-a = 2") && diff.contains("+a = 1"), is_shown, "{diff}");
+        // What others may not read is not shown to them.
+        assert_eq!(diff.contains("is not shown"), !is_shown, "{diff}");
+    }
     Ok(())
 }
 

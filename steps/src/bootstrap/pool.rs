@@ -85,12 +85,22 @@ pub(super) fn hand_over(cx: &Cx, base: &Base) -> Result<()> {
 
 /// The paths of the base system's files below a mirror's address, by the signed index.
 fn files(cx: &Cx, base: &Base) -> Result<BTreeSet<String>> {
+    if may_keep(cx) {
+        return indexed(cx, base);
+    }
     let passing = tempfile::tempdir().context("make a temporary directory")?;
-    let dir = if may_keep(cx) { directory(cx, base) } else { passing.path().to_owned() };
+    // apt reads as another account, to which the temporary directory itself is closed.
+    let cache = passing.path().join("cache");
+    fs::create_dir(&cache).with_context(|| format!("make `{}`", cache.display()))?;
+    indexed(&cx.with_cache(&cache), base)
+}
+
+/// The same, by an apt in the caches of `cx`.
+fn indexed(cx: &Cx, base: &Base) -> Result<BTreeSet<String>> {
     let apt = Apt::set_up(
         cx,
         Setup {
-            dir,
+            dir: directory(cx, base),
             archives: Mirror::of(base)?.archives(),
             keyring: base.release.keyring(),
             arch: base.arch,
