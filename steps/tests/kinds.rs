@@ -333,7 +333,11 @@ BuildHome(path: \"/home/abuild\", user: \"abuild\", uid: 400, gid: 399): build b
 BuildHome(path: \"/home/abuild\", user: \"abuild\", uid: 399, gid: 400): build build-account build-key tmpfs-workspace
 Bridge(name: \"lxcbr1\", network: \"10.0.3.0/24\"): attach-interface await-ssh lxc-net unique-mac
 Bridge(name: \"lxcbr0\", network: \"10.0.4.0/24\"): expose-ssh lxc-net reserve-address
+Binfmt(emulator: Backports): binfmt-arm64 emulator
+Binfmt(emulator: Release(\"trixie\")): binfmt-arm64 emulator
+Binfmt(others: Renew): binfmt-arm64
 TmpfsWorkspace(path: \"/home/abuild/builds\", size: \"4 GiB\"): bind-home build
+DefineDomain(memory: \"2 GiB\"): unit-drop-ins
 GuestPackages([\"comfort\", \"tmux\"]): fetch-packages
 ";
 
