@@ -51,7 +51,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// Writes a result to standard output as JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print_bytes(format!("{}\n", serde_json::to_string_pretty(value)?).as_bytes())
 }
@@ -59,7 +59,7 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
 /// Writes bytes to standard output as they are.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<()> {
     match write_all(io::stdout().lock(), bytes) {
         Err(Errno::PIPE) => Err(ReaderGone.into()),

@@ -3,7 +3,7 @@
 //! Every edit reads the definition that the next start will use (`--inactive`), changes what it is about, leaves what
 //! others added, and defines it again. It does not know what the edits are.
 //!
-//! What is looked up while nothing is being changed comes from one [`listing`] of all domains, which all checks share.
+//! What is looked up while nothing is being changed comes from one `listing` of all domains, which all checks share.
 
 mod listing;
 mod undo;
