@@ -1,39 +1,30 @@
-//! `cargo bench --bench farm`: the project's plans against the document's own commands, side by side in one run: the pair,
-//! and three of the nine architectures, by which the whole is judged; `-- pair` or `-- three` for one of them.
+//! `cargo bench --bench farm`: the README's first command against the document's own commands, side by side in one run: for the
+//! pair of architectures, and for three of the nine, by which the whole is judged; `-- pair` or `-- three` for one of them.
+//! `DROVER_BASELINE=TREE` times the first command of another checkout, too, which must be built.
 //!
-//! Both start on a host that is prepared (packages, bridge, libvirt, account, key), with the same mirror on loopback, and
-//! end when all containers answer ssh. Whole processes are timed, from outside. It does not know how either works.
+//! All start on a host that is prepared (packages, bridge, libvirt, account, key), with the same mirror on loopback, and
+//! end when all containers answer ssh. Whole processes are timed, from outside: `make farm`, Cargo and all. It does not know
+//! how any of them works.
 
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::Duration;
 use throwaway::mirror::{FARM as MIRRORED, Mirror};
-use throwaway::{Ground, Host, HostOptions};
+use throwaway::{Checkout, Ground, Host, HostOptions};
 
-/// What is built both ways.
+/// What is built in each way.
 struct Farm {
     name: &'static str,
-    plan: &'static str,
-    /// The architectures that the plan is left with, if not all.
-    settings: &'static [&'static str],
     architectures: &'static [&'static str],
 }
 
 const FARMS: [Farm; 2] = [
-    Farm {
-        name: "pair",
-        plan: "/run/farm/plans/debian-pair.ron",
-        settings: &[],
-        architectures: &["amd64", "arm64"],
-    },
-    Farm {
-        name: "three",
-        plan: "/run/farm/plans/debian-multiarch.ron",
-        settings: &["--set", "containers.0.arch=[amd64, arm64, s390x]"],
-        architectures: &["amd64", "arm64", "s390x"],
-    },
+    Farm { name: "pair", architectures: &["amd64", "arm64"] },
+    Farm { name: "three", architectures: &["amd64", "arm64", "s390x"] },
 ];
 
+/// The plan that the README's first command builds.
+const PLAN: &str = "plans/debian-multiarch.ron";
 const DOCUMENT: &str = "/run/farm/document.sh";
 /// The mirror's address, as the host's own sources name it.
 const MIRROR: &str = "sed -n 's/^URIs: //p; s/^deb [^h]*\\(http[^ ]*\\).*/\\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1";
@@ -52,30 +43,40 @@ fn main() -> ExitCode {
 fn compare() -> Result<()> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
     let mirror = Mirror::prepare(&ground, &MIRRORED)?;
+    let here = Checkout::of(env!("CARGO_MANIFEST_DIR"));
+    let baseline = std::env::var_os("DROVER_BASELINE").map(Checkout::of);
     let words: Vec<_> = std::env::args().collect();
     let is_named = |farm: &&Farm| words.iter().any(|word| word == farm.name);
     let named: Vec<_> = FARMS.iter().filter(is_named).collect();
     for farm in if named.is_empty() { FARMS.iter().collect() } else { named } {
-        let document = by_document(&prepared(&ground, &mirror, farm)?, farm)?;
-        let drover = by_drover(&prepared(&ground, &mirror, farm)?, farm)?;
         println!("\n{}, from a prepared host to containers that answer ssh", farm.architectures.join(" "));
-        println!("document {:8.1} s", document.as_secs_f64());
-        let ratio = drover.as_secs_f64() / document.as_secs_f64();
-        println!("drover   {:8.1} s   ratio {ratio:.2}", drover.as_secs_f64());
+        let document = by_document(&prepared(&ground, &mirror, farm, &here)?, farm)?.as_secs_f64();
+        println!("the document's commands {document:8.1} s");
+        let drover = by_drover(&prepared(&ground, &mirror, farm, &here)?, farm, &here)?.as_secs_f64();
+        println!("make farm               {drover:8.1} s   {:.2} of the document's", drover / document);
+        if let Some(baseline) = &baseline {
+            let before =
+                by_drover(&prepared(&ground, &mirror, farm, baseline)?, farm, baseline)?.as_secs_f64();
+            println!("make farm, baseline     {before:8.1} s   so {:.2} of the baseline", drover / before);
+        }
     }
     Ok(())
 }
 
 /// A host on which all is done that is not about a container.
-fn prepared(ground: &Ground, mirror: &Mirror, farm: &Farm) -> Result<Host> {
+fn prepared(ground: &Ground, mirror: &Mirror, farm: &Farm, checkout: &Checkout) -> Result<Host> {
     let options = HostOptions::new()
         .installing_from(mirror)
         .show(env!("CARGO_BIN_EXE_drover"), "/run/bin/drover")
         .show(concat!(env!("CARGO_MANIFEST_DIR"), "/plans"), "/run/farm/plans")
         .show(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/farm/document.sh"), DOCUMENT);
-    let host = Host::boot(ground, "bench-farm", options)?;
+    let host = Host::boot(ground, "bench-farm", checkout.show(options))?;
+    let architectures = format!("containers.0.arch=[{}]", farm.architectures.join(", "));
+    let plan = format!("/run/farm/{PLAN}");
+    let run = ["drover", "run", &plan, "--set", &architectures];
     let only = ["--only", "host", "--only", "*/reserve-address", "--only", "*/hosts-file"];
-    host.run(&[&["drover", "run", farm.plan], farm.settings, &only].concat())?
+    // Its own journal is no part of what is compared: another checkout may not understand it.
+    host.run(&[&run[..], &only, &["--state", "/var/lib/preparation"]].concat())?
         .ok()
         .context("preparing the host")?;
     Ok(host)
@@ -87,6 +88,13 @@ fn by_document(host: &Host, farm: &Farm) -> Result<Duration> {
     Ok(ended.ok().context("the document's commands")?.elapsed)
 }
 
-fn by_drover(host: &Host, farm: &Farm) -> Result<Duration> {
-    Ok(host.run(&[&["drover", "run", farm.plan], farm.settings].concat())?.ok()?.elapsed)
+/// The first command of a checkout's README, for these architectures alone.
+fn by_drover(host: &Host, farm: &Farm, checkout: &Checkout) -> Result<Duration> {
+    checkout.lay(host)?;
+    checkout.edit(host, PLAN, |plan| {
+        let (before, rest) = plan.split_once("arch: [")?;
+        let (_, after) = rest.split_once(']')?;
+        Some(format!("{before}arch: [{}]{after}", farm.architectures.join(", ")))
+    })?;
+    Ok(checkout.type_in(host, &checkout.readme(0)?)?.wait()?.ok()?.elapsed)
 }
