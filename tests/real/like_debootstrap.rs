@@ -47,6 +47,7 @@ const EXPLAINED: Explained = &[
     ("etc/machine-id", "random"),
     ("etc/ssh/ssh_host_", "random; the template makes them anew for every container"),
     ("var/cache/ldconfig/aux-cache", "inode numbers and times of the libraries"),
+    ("tmp/", "what packages' scripts leave in /tmp: here it is one of their own, gone when they end"),
     ("run/mount", "debootstrap runs `mount` inside; here the mounts are made from outside"),
 ];
 

@@ -76,7 +76,7 @@ impl FarmStep<Farm> for Emulation {
     }
 
     fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
-        self.check_registered(cx, at)?.and_then(|| self.check_runs(cx))?.and_then(|| self.check_kept())
+        self.check_registered(cx, at)?.and_then(|| self.check_runs(cx))?.and_then(|| self.check_kept(at))
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
@@ -89,7 +89,7 @@ impl FarmStep<Farm> for Emulation {
         }
         let name = emulator::name(self.arch);
         let found = registration::find(&name)?.with_context(|| format!("the kernel has no `{name}`"))?;
-        if let Check::Needed { .. } = self.check_kept()? {
+        if let Check::Needed { .. } = self.check_kept(at)? {
             keep::keep(cx, &name, &found.rule)?;
         }
         if !found.rule.flags.contains('C') {
@@ -202,10 +202,12 @@ impl Emulation {
     }
 
     /// Whether the next start of the machine brings the same.
-    fn check_kept(&self) -> Result<Check> {
+    fn check_kept(&self, at: &Farm) -> Result<Check> {
         let name = emulator::name(self.arch);
         match registration::find(&name)? {
-            Some(found) if !self.is_native() => keep::check(&name, &found.rule),
+            Some(found) if !self.is_native() => {
+                keep::check(&name, &found.rule, Needs::of_all(at, self.arch).flags())
+            }
             _ => Ok(Check::Satisfied),
         }
     }

@@ -16,16 +16,16 @@ const RECORD: &str = "record";
 /// The package of a record that an administrator made.
 const LOCAL: &str = ":";
 
-/// Whether the rule is registered again at the next start of the machine.
+/// Whether the next start of the machine registers the emulator of `rule` again, with all of these flags. That it registers
+/// other flags, too, or fewer than there are now, does no harm: binfmt-support, for one, cannot record O without C.
 ///
 /// # Errors
 /// When that cannot be found out.
-pub(super) fn check(name: &str, rule: &Rule) -> Result<Check> {
+pub(super) fn check(name: &str, rule: &Rule, flags: &str) -> Result<Check> {
+    let serves = |found: &Rule| found.serves_as(rule, flags);
     Ok(match recorded(Path::new("/"), name)? {
         Keeper::Nobody => Check::Satisfied,
-        Keeper::Systemd(Some(found)) | Keeper::Script(Some((_, found))) if found.is_same(rule) => {
-            Check::Satisfied
-        }
+        Keeper::Systemd(Some(found)) | Keeper::Script(Some((_, found))) if serves(&found) => Check::Satisfied,
         keeper => Check::needed(format!("{} does not register `{name}` so at the next start", keeper.who())),
     })
 }
@@ -143,13 +143,15 @@ fn install(name: &str, rule: &Rule, package: &str) -> Cmd {
     let fields: Vec<_> = line.split(':').collect();
     let (offset, magic, mask) = (fields[3], fields[4], fields[5]);
     let of_package: &[&str] = if package == LOCAL { &[] } else { &["--package", package] };
-    let yes = |flag| if rule.flags.contains(flag) { "yes" } else { "no" };
+    // It has no O of its own: credentials imply it.
+    let yes = |flag| if rule.lacks(flag).is_empty() { "yes" } else { "no" };
+    let credentials = yes("O");
     Cmd::new("update-binfmts")
         .args(of_package)
         .args(["--install", name])
         .arg(&rule.interpreter)
         .args(["--magic", magic, "--mask", mask, "--offset", offset])
-        .args(["--credentials", yes('C'), "--preserve", yes('P'), "--fix-binary", yes('F')])
+        .args(["--credentials", credentials, "--preserve", yes("P"), "--fix-binary", yes("F")])
 }
 
 fn file(name: &str) -> PathBuf {
@@ -179,6 +181,11 @@ yes
         assert_eq!((package.as_str(), rule.flags.as_str()), ("qemu-user-static", "PF"));
         let (_, rights) = record(&RECORD.replace("\nno\n", "\nyes\n")).expect("a record");
         assert!(rights.is_same(&rule.clone().flagged("OC")) && !rights.is_same(&rule));
+        // As a host with systemd has it from the packages' own binfmt.d, which binfmt-support cannot record.
+        let open = rule.clone().flagged("O");
+        assert!(rule.serves_as(&open, "F") && !rule.serves_as(&open, "FO"));
+        assert!(rights.serves_as(&open, "FO") && open.serves_as(&rule, "FO"));
+        assert!(install("qemu-aarch64", &open, &package).to_string().contains("--credentials yes"));
         let command = install("qemu-aarch64", &rights, &package).to_string();
         for part in
             ["--package qemu-user-static", "--install qemu-aarch64", "--credentials yes", "--offset 0"]

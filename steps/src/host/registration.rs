@@ -62,6 +62,12 @@ impl Rule {
         flags.chars().filter(|flag| !has(*flag)).collect()
     }
 
+    /// Whether it starts the emulator of `other` for the same programs, with all of these flags.
+    pub(super) fn serves_as(&self, other: &Self, flags: &str) -> bool {
+        let all = |rule: &Self| Self { flags: String::new(), ..rule.clone() };
+        all(self).is_same(&all(other)) && self.lacks(flags).is_empty()
+    }
+
     /// Whether the kernel does the same by both, whatever the order of their flags.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let sorted = |rule: &Self| {
