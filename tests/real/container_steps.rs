@@ -82,7 +82,7 @@ const MAKING: [Moment; 3] = [
 /// While its packages are installed; each next attempt goes on.
 const INSTALLING: [Moment; 2] = [
     Moment::Started("jenkins-debian12-amd64/guest-packages", 0),
-    Moment::Started("jenkins-debian12-amd64/guest-packages", 4),
+    Moment::Started("jenkins-debian12-amd64/guest-packages", 1),
 ];
 
 fn killed(site: &Site) -> Result<()> {

@@ -3,7 +3,7 @@
 //!
 //! A mirror that cannot be asked is no reason to give up here: that may pass, and what fetches from it will see.
 
-use super::{pool, seal};
+use super::{checkpoint, pool, seal};
 use crate::base::Base;
 use crate::deb822::paragraphs;
 use crate::mirror::{self, Archive, Mirror};
@@ -46,7 +46,10 @@ pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
 
 /// What became of the question for the files, where the mirror hosts the release.
 fn whole(cx: &Cx, base: &Base, said: String) -> Result<Hosting> {
-    if !base.release.is_bootstrapped() || seal::is_complete(base)? {
+    // Once the packages are known, who fetches them tells what cannot be had.
+    let is_known =
+        || Ok::<_, anyhow::Error>(seal::is_complete(base)? || checkpoint::manifest(base)?.is_some());
+    if !base.release.is_bootstrapped() || is_known()? {
         return Ok(Hosting::Hosted(said));
     }
     Ok(match pool::ensure_whole(cx, base)? {

@@ -71,7 +71,8 @@ impl Server {
             // Who only asks whether a file is there uses up no fault, and is told of files that are missing for good alone.
             let fault = if request.head_only { None } else { self.fault(&request.path)? };
             let answer = self.answer(&request, fault)?;
-            self.log(answer.status, answer.length - answer.start, &request.path, fault)?;
+            let bytes = if request.head_only { 0 } else { answer.length - answer.start };
+            self.log(answer.status, bytes, &request.path, fault)?;
             answer.send(&mut stream, request.head_only, fault)?;
             match fault {
                 Some(Fault::Stalled) => std::thread::sleep(Duration::from_secs(3600)),
