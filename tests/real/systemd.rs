@@ -26,6 +26,8 @@ impl<'a> Booted<'a> {
             "if test -d /sys/fs/cgroup/memory; then
                 mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified; fi",
         )?;
+        // The kernel's registrations are this machine's: systemd's own are not to replace those that other hosts go by.
+        host.shell("ln -sf /dev/null /etc/systemd/system/systemd-binfmt.service")?;
         let outer = host.spawn(&[
             "env",
             "container=throwaway",
