@@ -164,9 +164,11 @@ const CASES: &[(&str, &str)] = &[
 /// What is known to differ, under which emulator, and why that is taken: see the reason of perl in the list.
 const KNOWN: (&str, &str) = ("perl's order of bytes", "s390x");
 
-/// What differs where the emulator's entry has flag O: the kernel opens the program for the emulator, and where standard input
-/// is closed, the program is what is read from it. Natives have it closed, as it should be.
-const OPENED: &str = "closed standard input";
+/// What differs where the emulator's entry in the kernel has a flag that assist's own has not. With O, the kernel opens the program
+/// for the emulator, and where standard input is closed, the program is what is read from it: natives have it closed, as it
+/// should be. With C, programs with the setuid bit become root: in a step all are root anyway.
+const BY_FLAG: [(char, &str); 2] =
+    [('O', "closed standard input"), ('C', "a setuid program that is otherwise native")];
 
 /// Where `guest.sh` has starts counted.
 const COUNTS: &str = "/var/lib/drover/cache/assist/counts/by-hand";
@@ -179,8 +181,9 @@ pub(crate) fn prove(host: &Host, root: &str, qemu: &str) -> Result<()> {
     let native = run(host, "assisted", root, qemu, "readlink /proc/self/exe")?;
     ensure!(native.contains("/proc/tty/ldisc/offer/usr/bin/readlink"), "nothing is native: {native}");
     let entry = host.read(&format!("/proc/sys/fs/binfmt_misc/qemu-{qemu}"))?;
-    let is_opened = entry.lines().any(|line| line.starts_with("flags: ") && line.contains('O'));
-    let is_known = |name: &str| (name, qemu) == KNOWN || (is_opened && name == OPENED);
+    let flags = entry.lines().find_map(|line| line.strip_prefix("flags: ")).unwrap_or_default();
+    let by_flag = |name| BY_FLAG.iter().any(|(flag, case)| flags.contains(*flag) && *case == name);
+    let is_known = |name| (name, qemu) == KNOWN || by_flag(name);
     let mut wrong = Vec::new();
     for (name, script) in CASES {
         let (plain, assisted) =
