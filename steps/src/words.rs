@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn mirrors_are_addresses() {
         for good in [
-            "http://deb.debian.org/debian",
+            "http://mirror.example.org/debian",
             "https://user:pass@mirror.example.org:8443/debian/",
             "http://10.0.3.1:8080/a",
             "http://[::1]:80/debian",
@@ -231,7 +231,7 @@ mod tests {
             "",
             "htp://x",
             "not a url",
-            "deb.debian.org",
+            "mirror.example.org",
             "http:/x/y",
             "http://",
             "http:///debian",
