@@ -64,8 +64,12 @@ impl Rule {
 
     /// Whether it starts the emulator of `other` for the same programs, with all of these flags.
     pub(super) fn serves_as(&self, other: &Self, flags: &str) -> bool {
-        let all = |rule: &Self| Self { flags: String::new(), ..rule.clone() };
-        all(self).is_same(&all(other)) && self.lacks(flags).is_empty()
+        self.is_same_but_for_flags(other) && self.lacks(flags).is_empty()
+    }
+
+    fn is_same_but_for_flags(&self, other: &Self) -> bool {
+        let without = |rule: &Self| Self { flags: String::new(), ..rule.clone() };
+        without(self) == without(other)
     }
 
     /// Whether the kernel does the same by both, whatever the order of their flags.
@@ -77,8 +81,7 @@ impl Rule {
             flags.sort_unstable();
             flags
         };
-        sorted(self) == sorted(other)
-            && Self { flags: String::new(), ..self.clone() } == Self { flags: String::new(), ..other.clone() }
+        sorted(self) == sorted(other) && self.is_same_but_for_flags(other)
     }
 }
 
