@@ -5,9 +5,10 @@
 
 use crate::current::Current;
 use crate::record::Nodes;
-use crate::store::{LastRun, Store};
-use crate::{Event, EventKind, Lock, NodeId, NodeRecord, RunId, StateDir, recovery};
+use crate::store::{Batch, LastRun, Store};
+use crate::{Event, EventKind, Lock, NodeId, NodeRecord, RunId, StateDir, damage, recovery};
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The journal of a state directory. There is one at a time.
@@ -155,6 +156,25 @@ impl Journal {
     /// When they cannot be read.
     pub(crate) fn lines(&self, run: RunId) -> Result<Vec<u8>> {
         self.store.lines(run)
+    }
+
+    /// Moves the database aside, and begins a new one with the records that this one has of nodes: the events of runs
+    /// are in their files. Answers where to it was moved.
+    ///
+    /// # Errors
+    /// When it cannot be moved, or the new one not be written.
+    pub(crate) fn begin_anew(self) -> Result<(Self, PathBuf)> {
+        let records: Vec<_> = self.nodes().map(|(node, record)| (node.clone(), record.clone())).collect();
+        let Self { dir, last, store, lock, .. } = self;
+        drop(store);
+        let aside = damage::set_aside(&dir)?;
+        if let Some(run) = last {
+            let mut store = Store::open(&dir)?.store;
+            store.put(&Batch { seq: 0, lines: &[], nodes: &records, run })?;
+            store.set_schema()?;
+            store.sync()?;
+        }
+        Ok((Self::open(&dir, lock)?.0, aside))
     }
 
     /// Gives an event its place, and does to its node what it says.

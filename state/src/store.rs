@@ -303,7 +303,7 @@ fn sync_directories(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventKind, Journal, Lock, Outcome, Status};
+    use crate::{EventKind, Journal, Lock, Outcome, Status, check, repair};
     use anyhow::bail;
     use jiff::Timestamp;
 
@@ -374,6 +374,44 @@ mod tests {
             store.nodes.remove(key)?;
         }
         assert_eq!(store.records()?.0, newest);
+        Ok(())
+    }
+
+    #[test]
+    fn events_of_an_earlier_run_that_cannot_be_read_are_found_and_the_journal_is_begun_anew() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let dir = StateDir::open(scratch.path())?;
+        let node = NodeId::new("host", "bridge");
+        for attempt in 1..=2 {
+            let mut journal = Journal::open(&dir, Lock::acquire(&dir)?)?.0;
+            journal.begin_run("pair", "none", vec![(node.clone(), 7)])?;
+            let started =
+                EventKind::Started { node: node.clone(), attempt, reason: String::new(), diff: None };
+            let finished = EventKind::Finished { node: node.clone(), outcome: Outcome::Changed, millis: 5 };
+            journal.commit(vec![started, finished, EventKind::RunFinished { code: 0 }])?;
+        }
+        let recorded = Journal::open(&dir, Lock::acquire(&dir)?)?.0.node(&node).cloned();
+        assert_eq!(recorded.as_ref().and_then(|record| record.fingerprint), Some(7));
+        for is_file_damaged in [false, true] {
+            let store = Store::open(&dir)?.store;
+            store.events.insert(event_key(RunId(1), 0, 0), b"not sealed")?;
+            drop(store);
+            let lines = std::fs::read_to_string(dir.events(RunId(1)))?;
+            if is_file_damaged {
+                std::fs::write(dir.events(RunId(1)), format!("{lines}garbled\n"))?;
+            }
+            assert!(Journal::open(&dir, Lock::acquire(&dir)?)?.1.is_empty(), "no run finds out");
+            assert_eq!(check(&dir)?.0.len(), 1 + usize::from(is_file_damaged));
+            let told = repair(dir.path())?;
+            assert!(
+                told.iter().any(|line| line.contains("the events of run 1; it was moved to")),
+                "{told:?}"
+            );
+            assert_eq!(check(&dir)?.0, []);
+            assert_eq!(std::fs::read_to_string(dir.events(RunId(1)))?, lines);
+            let (journal, notes) = Journal::open(&dir, Lock::acquire(&dir)?)?;
+            assert_eq!((journal.node(&node), notes), (recorded.as_ref(), Vec::new()), "nothing is lost");
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::check::read;
 use super::{Fault, Kind, check};
 use crate::recovery::{merge, write_anew};
-use crate::{Journal, Lock, RunId, StateDir};
+use crate::{Journal, Lock, RunId, StateDir, damage::Damaged};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use std::fs::{self, DirBuilder, Permissions};
@@ -43,7 +43,17 @@ pub fn repair(path: &Path) -> Result<Vec<String>> {
     for fault in faults.iter().filter(|fault| fault.kind == Kind::Events) {
         mender.mend_events(&dir, &journal, fault)?;
     }
+    mender.mend_journal(&dir, journal)?;
     Ok(mender.told)
+}
+
+/// The events that the journal keeps of a run: none, if it is damaged where they are.
+fn kept(journal: &Journal, run: RunId) -> Result<Option<Vec<u8>>> {
+    match journal.lines(run) {
+        Ok(lines) => Ok(Some(lines)),
+        Err(error) if error.is::<Damaged>() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 struct Mender {
@@ -87,7 +97,7 @@ impl Mender {
         let name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
         let run = name.and_then(|name| name.parse().ok()).map(RunId).context("it is of no run")?;
         let text = read(path)?.unwrap_or_default();
-        let recorded = journal.lines(run)?;
+        let recorded = kept(journal, run)?.unwrap_or_default();
         let merged = merge(&text, &recorded);
         if path.symlink_metadata().is_ok() {
             let place = self.place(path)?;
@@ -101,6 +111,25 @@ impl Mender {
             "events of run {run}: {} lines came back from the journal, {missing} are lost; the file as it was is below \
              `{aside}`",
             merged.added
+        ));
+        Ok(())
+    }
+
+    /// Begins the journal anew where events of earlier runs cannot be read in it: to open it needs none of them, so that
+    /// no run would ever find out.
+    fn mend_journal(&mut self, dir: &StateDir, journal: Journal) -> Result<()> {
+        let runs = dir.runs()?;
+        let damaged = runs.iter().map(|run| Ok((run, kept(&journal, *run)?.is_none())));
+        let damaged = damaged.filter(|it| !matches!(it, Ok((_, false)))).collect::<Result<Vec<_>>>()?;
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let runs = damaged.iter().map(|(run, _)| run.to_string()).collect::<Vec<_>>().join(", ");
+        let (_, aside) = journal.begin_anew()?;
+        self.told.push(format!(
+            "the journal was damaged where it keeps the events of run {runs}; it was moved to `{}`, and a new one begun \
+             with all that is recorded of nodes",
+            aside.display()
         ));
         Ok(())
     }
