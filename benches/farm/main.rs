@@ -1,15 +1,17 @@
 //! `cargo bench --bench farm`: the README's first command against the document's own commands, side by side in one run: for the
 //! pair of architectures, and for three of the nine, by which the whole is judged; `-- pair` or `-- three` for one of them.
-//! `DROVER_BASELINE=TREE` times the first command of another checkout, too, which must be built.
+//! `DROVER_BASELINE=TREE` times the first command of another checkout, too, which must be built. `-- nine` is the whole, on a
+//! host where nothing is prepared, without the document's commands, which take hours; with a baseline, its program also
+//! called directly.
 //!
-//! All start on a host that is prepared (packages, bridge, libvirt, account, key), with the same mirror on loopback, and
-//! end when all containers answer ssh. Whole processes are timed, from outside: `make farm`, Cargo and all. It does not know
-//! how any of them works.
+//! The others start on a host that is prepared (packages, bridge, libvirt, account, key). All have the same mirror on
+//! loopback, and end when all containers answer ssh. Whole processes are timed, from outside: `make farm`, Cargo and all. It
+//! does not know how any of them works.
 
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::Duration;
-use throwaway::mirror::{FARM as MIRRORED, Mirror};
+use throwaway::mirror::{EVERY, FARM as MIRRORED, Mirror};
 use throwaway::{Checkout, Ground, Host, HostOptions};
 
 /// What is built in each way.
@@ -25,6 +27,8 @@ const FARMS: [Farm; 2] = [
 
 /// The plan that the README's first command builds.
 const PLAN: &str = "plans/debian-multiarch.ron";
+/// What the first command starts in the end.
+const DIRECT: &str = "target/release/drover run plans/debian-multiarch.ron";
 const DOCUMENT: &str = "/run/farm/document.sh";
 /// The mirror's address, as the host's own sources name it.
 const MIRROR: &str = "sed -n 's/^URIs: //p; s/^deb [^h]*\\(http[^ ]*\\).*/\\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1";
@@ -42,12 +46,15 @@ fn main() -> ExitCode {
 
 fn compare() -> Result<()> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
-    let mirror = Mirror::prepare(&ground, &MIRRORED)?;
     let here = Checkout::of(env!("CARGO_MANIFEST_DIR"));
     let baseline = std::env::var_os("DROVER_BASELINE").map(Checkout::of);
     let words: Vec<_> = std::env::args().collect();
     let is_named = |farm: &&Farm| words.iter().any(|word| word == farm.name);
+    if words.iter().any(|word| word == "nine") {
+        return compare_nine(&ground, &here, baseline.as_ref());
+    }
     let named: Vec<_> = FARMS.iter().filter(is_named).collect();
+    let mirror = Mirror::prepare(&ground, &MIRRORED)?;
     for farm in if named.is_empty() { FARMS.iter().collect() } else { named } {
         println!("\n{}, from a prepared host to containers that answer ssh", farm.architectures.join(" "));
         let document = by_document(&prepared(&ground, &mirror, farm, &here)?, farm)?.as_secs_f64();
@@ -58,6 +65,27 @@ fn compare() -> Result<()> {
             let before =
                 by_drover(&prepared(&ground, &mirror, farm, baseline)?, farm, baseline)?.as_secs_f64();
             println!("make farm, baseline     {before:8.1} s   so {:.2} of the baseline", drover / before);
+        }
+    }
+    Ok(())
+}
+
+/// All of the plan, from a host as the machine is to containers that answer ssh.
+fn compare_nine(ground: &Ground, here: &Checkout, baseline: Option<&Checkout>) -> Result<()> {
+    let mirror = Mirror::prepare(ground, &EVERY)?;
+    println!("\n{PLAN}, from a host where nothing is prepared to containers that answer ssh");
+    let timed = |checkout: &Checkout, line: &str| -> Result<f64> {
+        let options = checkout.show(HostOptions::new().installing_from(&mirror));
+        let host = Host::boot(ground, "bench-farm", options)?;
+        checkout.lay(&host)?;
+        Ok(checkout.type_in(&host, line)?.wait()?.ok()?.elapsed.as_secs_f64())
+    };
+    let first = timed(here, &here.readme(0)?)?;
+    println!("make farm               {first:8.1} s");
+    if let Some(baseline) = baseline {
+        for (name, line) in [("called directly", DIRECT), ("make farm", &baseline.readme(0)?)] {
+            let before = timed(baseline, line)?;
+            println!("baseline, {name:15} {before:6.1} s   so {:.2} of it", first / before);
         }
     }
     Ok(())

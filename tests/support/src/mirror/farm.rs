@@ -44,10 +44,10 @@ pub const FARM: Contents<'static> = Contents {
     ],
 };
 
-/// The same for every architecture that is emulated on amd64 and that Debian's mirrors have.
+/// The same for every architecture that Debian's mirrors have of it.
 pub const EVERY: Contents<'static> = Contents {
     releases: &[
-        bookworm(&["amd64", "arm64", "armel", "armhf", "mips64el", "mipsel", "ppc64el", "s390x"]),
+        bookworm(&["amd64", "arm64", "armel", "armhf", "i386", "mips64el", "mipsel", "ppc64el", "s390x"]),
         bullseye(&["amd64", "arm64", "armhf"]),
         trixie(&["amd64", "arm64", "armhf", "riscv64"]),
         forky(&["amd64"]),
