@@ -78,7 +78,7 @@ fn host() -> Result<Host> {
         packages: &[&["debian-archive-keyring"]],
         architectures: &["amd64"],
     };
-    let contents = Contents { host: &["ninja-build"], releases: &[bookworm] };
+    let contents = Contents { host: &["ninja-build"], backports: &[], releases: &[bookworm] };
     let mirror = Mirror::prepare(&ground, &contents)?;
     let options = HostOptions::new().installing_from(&mirror).show(std::env::current_exe()?, BENCH);
     let host = Host::boot(&ground, "engine-bench", options)?;

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 pub struct Contents<'a> {
     /// Packages for this machine, of its own release.
     pub host: &'a [&'a str],
+    /// Packages for this machine, of the backports of its release.
+    pub backports: &'a [&'a str],
     /// The releases that the mirror has, this machine's own among them.
     pub releases: &'a [Release<'a>],
 }

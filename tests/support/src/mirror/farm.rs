@@ -36,6 +36,8 @@ pub const FARM: Contents<'static> = Contents {
         "ca-certificates",
         "debian-archive-keyring",
     ],
+    // Emulators that can do what the systemd of trixie asks for.
+    backports: &["qemu-user"],
     releases: &[
         bookworm(&["amd64", "arm64", "s390x"]),
         bullseye(&["amd64", "arm64"]),
@@ -68,7 +70,7 @@ const fn bullseye(architectures: &'static [&'static str]) -> Release<'static> {
 }
 
 const fn trixie(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "trixie", packages: &[BASE, DHCLIENT, &["sudo"]], architectures }
+    Release { code_name: "trixie", packages: &[BASE, DHCLIENT, COMFORT], architectures }
 }
 
 const fn forky(architectures: &'static [&'static str]) -> Release<'static> {

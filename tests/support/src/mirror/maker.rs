@@ -57,7 +57,7 @@ impl Maker<'_> {
             let index = if is_own { std::mem::take(&mut of_host) } else { Index::default() };
             self.make_release(&workshop, release, index)?;
         }
-        Ok(())
+        self.make_backports(&workshop, arch)
     }
 
     /// Fetches and publishes a release, in whose index something may be already.
@@ -70,6 +70,20 @@ impl Maker<'_> {
         }
         self.trust_key(&workshop.host, &mut index)?;
         self.publish(&workshop.host, release, &index)
+    }
+
+    /// Fetches and publishes the backports for this machine.
+    fn make_backports(&self, workshop: &Workshop, arch: &str) -> Result<()> {
+        if self.contents.backports.is_empty() {
+            return Ok(());
+        }
+        let release = format!("{RELEASE}-backports");
+        let packages = &[self.contents.backports];
+        let order = Order { name: "backports", release: &release, arch, for_this_machine: true, packages };
+        let mut index = Index::default();
+        self.add(workshop.fetch(&order)?, arch, &mut index)?;
+        let dir = self.debian().join("dists").join(&release);
+        self.write_suite(&workshop.host, &dir, &[arch], &index.main)
     }
 
     fn debian(&self) -> PathBuf {
