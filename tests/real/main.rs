@@ -42,6 +42,7 @@ use site::Site;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
+use throwaway::Turn;
 
 /// A test: its name, and what it does.
 type Test = (&'static str, fn(&Site) -> anyhow::Result<()>);
@@ -90,18 +91,24 @@ fn main() -> ExitCode {
     ]
     .concat()
     .into_iter()
-    .map(|test| trial(&test, &site).with_ignored_flag(ignored));
-    let seldom =
-        assist::IDENTITY.iter().chain(nut::TESTS).map(|test| trial(test, &site).with_ignored_flag(true));
+    .map(|test| trial(&test, &site, Turn::beside).with_ignored_flag(ignored));
+    let seldom = assist::IDENTITY.iter().chain(nut::TESTS);
+    let seldom = seldom.map(|test| trial(test, &site, Turn::beside).with_ignored_flag(true));
     let trials = trials.chain(seldom).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(&(name, test): &Test, site: &Arc<anyhow::Result<Site>>) -> Trial {
+/// A test that waits for its turn at what all hosts share.
+fn trial(
+    &(name, test): &Test,
+    site: &Arc<anyhow::Result<Site>>,
+    turn: fn() -> anyhow::Result<Turn>,
+) -> Trial {
     let site = Arc::clone(site);
     Trial::test(name, move || match &*site {
         Ok(site) => {
             println!("\n--- {name}");
+            let _turn = turn().map_err(|error| format!("{error:#}"))?;
             let begun = Instant::now();
             let result = test(site).map_err(|error| format!("{error:#}").into());
             println!("    in {:.0} s", begun.elapsed().as_secs_f64());

@@ -23,6 +23,7 @@ mod signature;
 mod stanza;
 mod trace;
 mod tree;
+mod turn;
 mod workshop;
 
 pub use checkout::Checkout;
@@ -34,3 +35,4 @@ pub use inside::serve_if_asked;
 pub use opens::{Opens, files_below};
 pub use trace::Trace;
 pub use tree::Tree;
+pub use turn::Turn;
