@@ -49,7 +49,9 @@ pub const FARM: Contents<'static> = Contents {
 /// The same for every architecture that Debian's mirrors have of it.
 pub const EVERY: Contents<'static> = Contents {
     releases: &[
-        bookworm(&["amd64", "arm64", "armel", "armhf", "i386", "mips64el", "mipsel", "ppc64el", "s390x"]),
+        bookworm_of_all(&[
+            "amd64", "arm64", "armel", "armhf", "i386", "mips64el", "mipsel", "ppc64el", "s390x",
+        ]),
         bullseye(&["amd64", "arm64", "armhf"]),
         trixie(&["amd64", "arm64", "armhf", "riscv64"]),
         forky(&["amd64"]),
@@ -63,6 +65,11 @@ const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
         packages: &[BASE, DHCLIENT, MERGED, COMFORT, AUTOTOOLS, YUM],
         architectures,
     }
+}
+
+/// Without what some architectures lack of `YUM`.
+const fn bookworm_of_all(architectures: &'static [&'static str]) -> Release<'static> {
+    Release { packages: &[BASE, DHCLIENT, MERGED, COMFORT, AUTOTOOLS], ..bookworm(architectures) }
 }
 
 const fn bullseye(architectures: &'static [&'static str]) -> Release<'static> {
