@@ -9,7 +9,7 @@ use crate::output::{print, print_json};
 use anyhow::{Context, Result};
 use console::style;
 use drover_engine::{
-    Complaint, Cx, Environment, Finding as Found, Interrupt, Preview, PreviewOptions, Sweep,
+    Complaint, Cx, Environment, Finding as Found, Interrupt, Preview, PreviewOptions, Readiness, Sweep,
 };
 use drover_state::{Failure, StateDir};
 use drover_steps::doctor::{Finding, Level, Patient, examine};
@@ -70,12 +70,15 @@ fn asked(
         sweep: Sweep::default(),
     };
     let nodes = plan.graph.nodes();
-    let complaints = drover_engine::preconditions(&plan.graph, &vec![true; nodes.len()], &how)?.complaints;
+    let Readiness { complaints, postponed, .. } =
+        drover_engine::preconditions(&plan.graph, &vec![true; nodes.len()], &how)?;
     let is_free = |id: &drover_state::NodeId| complaints.iter().all(|complaint| complaint.id != *id);
     let on_host: Vec<bool> =
         nodes.iter().map(|node| node.id.place() == "host" && is_free(&node.id)).collect();
     let previews = drover_engine::preview(&plan.graph, &on_host, &std::collections::HashMap::new(), &how)?;
     let mut findings = told_once(&complaints);
+    let later = postponed.iter().map(|it| Finding::amber(it.complaint.id.as_str(), it.to_string(), run));
+    findings.extend(later);
     findings.extend(previews.iter().map(|preview| judge(preview, run)));
     Ok(findings)
 }

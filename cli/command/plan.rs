@@ -28,8 +28,9 @@ pub(crate) fn plan(state: Option<&Path>, options: &Plan) -> Result<Exit> {
         diagnose: drover_steps::diagnosis::diagnose,
         sweep: Sweep::default(),
     };
-    let Readiness { complaints, doubts } =
+    let Readiness { complaints, postponed, mut doubts } =
         drover_engine::preconditions(&planned.graph, &planned.selection, &how)?;
+    doubts.extend(postponed.iter().map(|it| Doubt { id: it.complaint.id.clone(), text: it.to_string() }));
     let unmet = Unmet(complaints);
     let previews = drover_engine::preview(&planned.graph, &planned.selection, &recorded, &how)?;
     if options.json {

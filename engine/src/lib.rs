@@ -16,7 +16,9 @@
 //! 7. Steps return nothing to each other; every shared path or name stands in the plan.
 //! 8. What was found out may be shared by many checks (a [`Sweep`]), but never beyond a change: whatever is applied or taken
 //!    back, all that was known is forgotten.
-//! 9. Every failure names node, phase and cause. An error is never turned into a bool.
+//! 9. A step is proved by its own check and by nothing else: what a check accepts is what was to be proved, and what could not be
+//!    proved is never taken for done by the next run.
+//! 10. Every failure names node, phase and cause. An error is never turned into a bool.
 
 mod attempt_log;
 mod check;
@@ -55,6 +57,7 @@ mod takeover;
 #[cfg(test)]
 mod toy;
 mod undo;
+mod until;
 mod whole;
 
 pub use check::Check;
@@ -68,7 +71,7 @@ pub use host_file::HostFile;
 pub use inherited::shed_inherited;
 pub use interrupt::{Interrupt, Interrupted};
 pub use jail::{Bind, Foreign, Jail};
-pub use look::{Complaint, Doubt, Readiness, Unmet};
+pub use look::{Complaint, Doubt, Postponed, Readiness, Unmet};
 pub use mark::Mark;
 pub use node::Node;
 pub use observer::Observer;
@@ -78,7 +81,7 @@ pub use report::{Blocked, Failed, Remark, Report};
 pub use resource::{Claim, Need, Resource};
 pub use rootfs::{Access, Entry, Kind, Rootfs};
 pub use run::{Options, Work, run};
-pub use run_step::Retries;
+pub use run_step::{Retries, verify};
 pub use schedule::Limits;
 pub use select::{NothingSelected, Pattern, Selection};
 pub use step::Step;
@@ -86,3 +89,4 @@ pub use sweep::Sweep;
 pub use takeback::{Kept, Takeback, strangers, takebacks, undo};
 pub use takeover::{Takeover, take_over, takeovers};
 pub use undo::{Action, Undo};
+pub use until::{Until, until};

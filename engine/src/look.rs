@@ -4,7 +4,8 @@
 
 use crate::cx::Nobody;
 use crate::failure::{Stop, denied, guard};
-use crate::{Attempt, Cx, Environment, Graph, Interrupt, Mark, Node, Scope, Sweep};
+use crate::until::taken_apart;
+use crate::{Attempt, Check, Cx, Edge, Environment, Graph, Interrupt, Mark, Node, Resource, Scope, Sweep};
 use drover_state::{Failure, NodeId, Phase, Remedy};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -41,6 +42,15 @@ pub struct Complaint {
     pub local: bool,
 }
 
+/// A precondition that is not met yet, and that steps which have still to be done may mend. It is asked again after them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Postponed {
+    /// What is wrong as long as they are not done.
+    pub complaint: Complaint,
+    /// The nodes that have to be done first.
+    pub after: Vec<NodeId>,
+}
+
 /// Something that could not be found out, and may yet turn out to be missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Doubt {
@@ -55,6 +65,8 @@ pub struct Doubt {
 pub struct Readiness {
     /// What this host lacks.
     pub complaints: Vec<Complaint>,
+    /// What it lacks until other steps are done.
+    pub postponed: Vec<Postponed>,
     /// What could not be found out.
     pub doubts: Vec<Doubt>,
 }
@@ -91,36 +103,60 @@ impl Look {
             (complaint, said.into_iter().map(|text| Doubt { id: node.id.clone(), text }).collect::<Vec<_>>())
         });
         let (complaints, doubts): (Vec<_>, Vec<_>) = asked.unzip();
-        Readiness {
-            complaints: complaints.into_iter().flatten().collect(),
-            doubts: doubts.into_iter().flatten().collect(),
+        let mut readiness =
+            Readiness { doubts: doubts.into_iter().flatten().collect(), ..Readiness::default() };
+        for verdict in complaints.into_iter().flatten() {
+            match self.postponed(graph, selected, verdict) {
+                Ok(postponed) => readiness.postponed.push(postponed),
+                Err(complaint) => readiness.complaints.push(complaint),
+            }
         }
+        readiness
     }
 
     /// What this host lacks for the node. Once the run is to stop, nothing is looked at any more.
-    fn precondition(&self, cx: &Cx, node: &Node) -> Option<Complaint> {
+    fn precondition(&self, cx: &Cx, node: &Node) -> Option<Verdict> {
         if self.interrupt.level() > 0 {
             return None;
         }
-        let asked = || match node.step.precondition(cx) {
-            Err(error) => match denied(&error) {
+        let mut until = None;
+        let answer = guard(Phase::Precondition, || {
+            let Err(error) = node.step.precondition(cx) else { return Ok(()) };
+            let (error, resource) = taken_apart(error);
+            until = resource;
+            match denied(&error) {
                 // Whoever may not look cannot run it either.
                 Some(why) => {
                     cx.doubt(&why);
                     Ok(())
                 }
                 None => Err(error),
-            },
-            answer => answer,
-        };
-        match guard(Phase::Precondition, asked) {
+            }
+        });
+        match answer {
             Ok(()) | Err(Stop::Interrupted) => None,
             Err(Stop::Failed(mut failure)) => {
                 failure.remedy = (self.diagnose)(&failure);
                 let (id, origin, local) = (node.id.clone(), node.origin.clone(), node.step.is_local());
-                Some(Complaint { id, origin, failure: *failure, local })
+                Some(Verdict { complaint: Complaint { id, origin, failure: *failure, local }, until })
             }
         }
+    }
+
+    /// Keeps a verdict for later, if steps that may change it have still to be done.
+    fn postponed(&self, graph: &Graph, selected: &[bool], verdict: Verdict) -> Result<Postponed, Complaint> {
+        let Verdict { complaint, until } = verdict;
+        let after: Vec<_> = menders(graph, complaint.id.as_str(), until.as_ref())
+            .into_iter()
+            .filter(|node| selected[*node] && !self.is_done(&graph.nodes()[*node]))
+            .map(|node| graph.nodes()[node].id.clone())
+            .collect();
+        if after.is_empty() { Err(complaint) } else { Ok(Postponed { complaint, after }) }
+    }
+
+    /// Whether nothing is to be done for the node. One of which that cannot be told will say so itself when it is its turn.
+    fn is_done(&self, node: &Node) -> bool {
+        guard(Phase::Check, || node.step.check(&self.cx(node.step.timeout()))) == Ok(Check::Satisfied)
     }
 
     /// A door to the world for somebody who only looks: what is said there is not kept.
@@ -138,6 +174,37 @@ impl Look {
             mark: self.mark.clone(),
             sweep: self.sweep.clone(),
         })
+    }
+}
+
+/// What a precondition said, and the resource that may change it.
+struct Verdict {
+    complaint: Complaint,
+    until: Option<Resource>,
+}
+
+/// The nodes before `id` that may change what its precondition says: those that provide the resource on which that hangs, and
+/// those that the plan puts before it; and whatever these need.
+fn menders(graph: &Graph, id: &str, until: Option<&Resource>) -> Vec<usize> {
+    let nodes = graph.nodes();
+    let Some(node) = graph.find(id) else { return Vec::new() };
+    let mut before = vec![false; nodes.len()];
+    before[node] = true;
+    graph.add_upstream(&mut before, |_| true);
+    let provides = |other: &usize| until.is_some_and(|it| nodes[*other].step.provides().contains(it));
+    let is_put_first = |other: &usize| nodes[node].after.contains(&nodes[*other].id);
+    let mut menders = vec![false; nodes.len()];
+    for other in (0..nodes.len()).filter(|other| before[*other] && *other != node) {
+        menders[other] = provides(&other) || is_put_first(&other);
+    }
+    graph.add_upstream(&mut menders, Edge::is_hard);
+    (0..nodes.len()).filter(|other| menders[*other]).collect()
+}
+
+impl fmt::Display for Postponed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after: Vec<_> = self.after.iter().map(|id| format!("`{id}`")).collect();
+        write!(f, "{}; that is asked again after {}", self.complaint.failure.why(), after.join(", "))
     }
 }
 

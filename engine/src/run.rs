@@ -16,8 +16,8 @@ use crate::guardian::{self, Guardian, Watch};
 use crate::look::Look;
 use crate::schedule::Schedule;
 use crate::{
-    Complaint, Edge, Environment, Graph, Interrupt, Limits, Mark, Observer, Report, Retries, Sweep, Unmet,
-    fingerprint,
+    Complaint, Edge, Environment, Graph, Interrupt, Limits, Mark, Observer, Readiness, Report, Retries,
+    Sweep, Unmet, fingerprint,
 };
 use anyhow::{Context, Result};
 use coordinator::Coordinator;
@@ -26,7 +26,7 @@ use front::Front;
 use inbox::Inbox;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +77,7 @@ pub struct Options {
 ///
 /// # Errors
 /// [`Unmet`] when preconditions are not met on which all depends: nothing has been changed or recorded then. Those of
-/// [`crate::Step::is_local`] fail their nodes alone. Else when the journal cannot be
+/// [`crate::Step::is_local`] fail their nodes alone, and so do those that are [`crate::Postponed`]. Else when the journal cannot be
 /// written: running steps have then been stopped as by a second interrupt, and the next run continues them.
 pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) -> Result<Report> {
     guarded(work, journal, observer, |mark, journal, observer| {
@@ -92,13 +92,15 @@ pub fn run(work: &Work<'_>, journal: &mut Journal, observer: &mut dyn Observer) 
             diagnose: work.options.diagnose,
         };
         // What could not be found out, the nodes find out themselves.
-        let complaints = pool.install(|| look.preconditions(work.graph, work.selected)).complaints;
+        let Readiness { complaints, postponed, .. } =
+            pool.install(|| look.preconditions(work.graph, work.selected));
         if are_fatal(work, &complaints) {
             return Err(Unmet(complaints).into());
         }
         let unmet = complaints.into_iter();
         let unmet = unmet.filter_map(|it| Some((work.graph.find(it.id.as_str())?, it.failure))).collect();
-        within(&pool, work, Shared { mark, sweep, unmet }, journal, observer)
+        let postponed = postponed.iter().filter_map(|it| work.graph.find(it.complaint.id.as_str())).collect();
+        within(&pool, work, Shared { mark, sweep, unmet, postponed }, journal, observer)
     })
 }
 
@@ -147,6 +149,8 @@ struct Shared {
     sweep: Sweep,
     /// What this host lacks for nodes that hold up only others like them.
     unmet: HashMap<usize, Failure>,
+    /// The nodes whose preconditions are to be asked for again when it is their turn.
+    postponed: HashSet<usize>,
 }
 
 fn within(
@@ -167,11 +171,12 @@ fn within(
     let chosen = (0..nodes.len()).filter(|node| work.selected[*node]);
     let chosen = chosen.map(|node| (nodes[node].id.clone(), prints[node])).collect();
     let begun = journal.begin_run(&work.options.plan, &work.options.source, chosen)?;
-    let Shared { mark, sweep, unmet } = shared;
+    let Shared { mark, sweep, unmet, postponed } = shared;
     let worker = Worker {
         work,
         run: begun.run,
         unmet,
+        postponed,
         records,
         prints,
         state: Arc::new(work.state.clone()),

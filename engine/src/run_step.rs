@@ -4,9 +4,17 @@
 //! It does not know what else is going on, nor who records what.
 
 use crate::failure::{Stop, guard};
+use crate::until::taken_apart;
 use crate::{Check, Cx, Step};
+use anyhow::Result;
 use drover_state::{Failure, Phase};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How a part of a step ends.
+type Outcome<T> = std::result::Result<T, Stop>;
+
+/// How long to wait before a step that has patience is checked once more.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often, and after what delays, an attempt is made again that failed in a way that may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +42,13 @@ impl Retries {
     }
 }
 
+/// Can this host do it, now that what may have changed that is done?
+pub(crate) fn ready(step: &dyn Step, cx: &Cx) -> Outcome<()> {
+    guard(Phase::Precondition, || step.precondition(cx).map_err(|error| taken_apart(error).0))
+}
+
 /// Is it done already?
-pub(crate) fn check(step: &dyn Step, cx: &Cx) -> Result<Check, Stop> {
+pub(crate) fn check(step: &dyn Step, cx: &Cx) -> Outcome<Check> {
     guard(Phase::Check, || step.check(cx))
 }
 
@@ -44,7 +57,7 @@ pub(crate) fn apply(
     step: &dyn Step,
     cx: impl Fn() -> Cx,
     mut again: impl FnMut(&Failure) -> bool,
-) -> Result<(), Stop> {
+) -> Outcome<()> {
     loop {
         // Others must not share what was found meanwhile; nor must the proof rest on what others found before.
         let change = cx().change();
@@ -56,7 +69,22 @@ pub(crate) fn apply(
                 }
             }
             Err(stop) => return Err(stop),
-            Ok(()) => return guard(Phase::Verify, || step.verify(&cx())),
+            Ok(()) => return guard(Phase::Verify, || verify(step, &cx())),
+        }
+    }
+}
+
+/// Ends well if the step's own check finds nothing left to do, at the latest when its patience ends.
+///
+/// # Errors
+/// What the step says of being needed all the same; or when that cannot be found out.
+pub fn verify(step: &dyn Step, cx: &Cx) -> Result<()> {
+    let until = Instant::now() + step.patience();
+    loop {
+        match step.check(cx)? {
+            Check::Satisfied => return Ok(()),
+            Check::Needed { .. } if Instant::now() < until => cx.sleep(PAUSE)?,
+            Check::Needed { reason, .. } => return Err(step.disproved(cx, reason)),
         }
     }
 }
@@ -88,6 +116,45 @@ mod tests {
             anyhow::ensure!(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0, "not yet");
             Ok(())
         }
+    }
+
+    /// Is found done when it is looked at for the third time.
+    #[derive(Debug)]
+    struct Slow(std::sync::atomic::AtomicU32, Duration);
+
+    impl Step for Slow {
+        fn title(&self) -> String {
+            "be slow".to_owned()
+        }
+
+        fn inputs(&self) -> crate::Inputs {
+            crate::Inputs::default()
+        }
+
+        fn patience(&self) -> Duration {
+            self.1
+        }
+
+        fn disproved(&self, _cx: &Cx, reason: String) -> anyhow::Error {
+            anyhow::anyhow!("too slow: {reason}")
+        }
+
+        fn check(&self, _cx: &Cx) -> anyhow::Result<Check> {
+            let looks = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(if looks < 2 { Check::needed(format!("look {looks}")) } else { Check::Satisfied })
+        }
+
+        fn apply(&self, _cx: &Cx) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_check_proves_and_patience_ends() {
+        let proof = |patience| verify(&Slow(0.into(), patience), &Cx::to_look());
+        assert!(proof(Duration::from_secs(60)).is_ok());
+        let error = proof(Duration::ZERO).expect_err("it is not done at once");
+        assert_eq!(error.to_string(), "too slow: look 0");
     }
 
     #[test]

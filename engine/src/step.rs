@@ -1,16 +1,17 @@
-//! The step: a typed unit of work, in four parts, and the way back.
+//! The step: a typed unit of work, in three parts, and the way back.
 //!
 //! It does not know when it runs nor what runs beside it.
 
 use crate::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow};
 use std::fmt::Debug;
 use std::time::Duration;
 
 /// A typed unit of work.
 ///
-/// `precondition` and `check` only read. `apply` may be killed anywhere and called again. What strings the four
-/// together is `run_step`, and nothing else is.
+/// `precondition` and `check` only read. `apply` may be killed anywhere and called again. What strings the three
+/// together is `run_step`, and nothing else is. There is no other proof than `check`: so no state that would be no proof is
+/// ever taken for done.
 pub trait Step: Debug + Send + Sync {
     /// The progress line: what is being done, as in "define the domain jenkins-debian12-arm64".
     fn title(&self) -> String;
@@ -48,8 +49,9 @@ pub trait Step: Debug + Send + Sync {
         false
     }
 
-    /// Can this host ever do it? Reads only; concerns the host, never another step's product. What cannot be found out
-    /// now is no error but a [`Cx::doubt`].
+    /// Can this host ever do it? Reads only; concerns the host. What cannot be found out now is no error but a [`Cx::doubt`];
+    /// what another step may mend is an error with the mark [`crate::until`]: it is asked for again after that step. So is
+    /// any of a node that the plan itself puts `after` others.
     ///
     /// # Errors
     /// Says what is missing, and names the command that mends it.
@@ -57,7 +59,7 @@ pub trait Step: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Is it done already? Reads only.
+    /// Is it done already? Reads only. It is also the proof that was done what `apply` did: nothing else is asked.
     ///
     /// # Errors
     /// When that cannot be found out. While an earlier step's product is absent, the answer is `Needed`.
@@ -69,15 +71,14 @@ pub trait Step: Debug + Send + Sync {
     /// When it could not be done.
     fn apply(&self, cx: &Cx) -> Result<()>;
 
-    /// Proves it. By default: `check` finds nothing left to do.
-    ///
-    /// # Errors
-    /// When it cannot be proved.
-    fn verify(&self, cx: &Cx) -> Result<()> {
-        match self.check(cx)? {
-            Check::Satisfied => Ok(()),
-            Check::Needed { reason, .. } => bail!("done, and yet {reason}"),
-        }
+    /// How long `check` may take to be satisfied once it was applied, before it counts as disproved.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// What to say when it was applied, and is needed all the same for this reason. The place for what the world tells of why.
+    fn disproved(&self, _cx: &Cx, reason: String) -> Error {
+        anyhow!("done, and yet {reason}")
     }
 
     /// What takes away with itself all that this step made: the provider of this resource, when undoing that takes away

@@ -5,6 +5,9 @@
 use crate::architecture::Architecture;
 use crate::host::Choice;
 use crate::release::Release;
+use crate::resource::PACKAGES;
+use anyhow::Error;
+use drover_engine::{Resource, until};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -114,6 +117,12 @@ impl Farm {
     /// Where `lxc-create -P` puts containers.
     pub fn containers(&self) -> PathBuf {
         self.storage.join("rootfs")
+    }
+
+    /// Marks a complaint as one that the plan's `HostPackages` may mend, if it installs one of these packages.
+    pub(crate) fn until_installed(&self, packages: &[&str]) -> impl FnOnce(Error) -> Error {
+        let installs = self.extra_packages.iter().any(|extra| packages.contains(&extra.as_str()));
+        move |error| if installs { until(Resource::new(PACKAGES, "host"))(error) } else { error }
     }
 
     /// The account's ssh key.

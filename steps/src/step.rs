@@ -3,7 +3,7 @@
 //! The plan says `DefineDomain(memory: "1 GiB")` once; each container makes a node of it.
 
 use crate::inputs::Parameters;
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow};
 use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Step, Undo};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub trait FarmStep<P>: Parameters + Debug + Send + Sync {
         Ok(())
     }
 
-    /// Is it done already? See [`Step::check`].
+    /// Is it done already? That is also the proof that it was done. See [`Step::check`].
     ///
     /// # Errors
     /// When that cannot be found out.
@@ -86,15 +86,14 @@ pub trait FarmStep<P>: Parameters + Debug + Send + Sync {
     /// When it could not be done.
     fn apply(&self, cx: &Cx, at: &P) -> Result<()>;
 
-    /// Proves it. See [`Step::verify`].
-    ///
-    /// # Errors
-    /// When it cannot be proved.
-    fn verify(&self, cx: &Cx, at: &P) -> Result<()> {
-        match self.check(cx, at)? {
-            Check::Satisfied => Ok(()),
-            Check::Needed { reason, .. } => bail!("done, and yet {reason}"),
-        }
+    /// How long `check` may take to be satisfied once it was applied. See [`Step::patience`].
+    fn patience(&self, _at: &P) -> Duration {
+        Duration::ZERO
+    }
+
+    /// What to say when it was applied, and is needed all the same for this reason. See [`Step::disproved`].
+    fn disproved(&self, _cx: &Cx, _at: &P, reason: String) -> Error {
+        anyhow!("done, and yet {reason}")
     }
 
     /// What takes away with itself all that this step made. See [`Step::goes_with`]: the container's `ROOTFS`, for a step
@@ -179,8 +178,12 @@ impl<P: Debug + Send + Sync> Step for Placed<P> {
         self.step.apply(cx, &self.at)
     }
 
-    fn verify(&self, cx: &Cx) -> Result<()> {
-        self.step.verify(cx, &self.at)
+    fn patience(&self) -> Duration {
+        self.step.patience(&self.at)
+    }
+
+    fn disproved(&self, cx: &Cx, reason: String) -> Error {
+        self.step.disproved(cx, &self.at, reason)
     }
 
     fn goes_with(&self) -> Option<Resource> {

@@ -287,3 +287,34 @@ fn a_file_that_drifted_is_put_right_text_mode_and_owner() {
         assert_eq!(world.check(step).expect("checked"), Check::Satisfied, "{spoil}");
     }
 }
+
+/// A container that nobody can ever get into is none: neither as `lxc-create` left it, nor as somebody else did.
+#[test]
+fn a_container_without_host_keys_is_not_adopted() {
+    let world = World::honest();
+    for (path, text) in [
+        ("etc/os-release", "ID=debian\nVERSION_CODENAME=bookworm\n"),
+        ("etc/hostname", "a\n"),
+        ("var/lib/dpkg/arch", ""),
+        (
+            "var/lib/dpkg/status",
+            &format!(
+                "Package: dpkg\nStatus: install ok installed\nArchitecture: {}\n\n",
+                world.at.base.arch.debian()
+            ),
+        ),
+    ] {
+        world.write(path, text);
+    }
+    let config = format!("lxc.rootfs.path = dir:{}\nlxc.uts.name = a\n", world.at.rootfs().display());
+    fs::write(world.at.directory().join("config"), config).expect("written");
+    let Check::Needed { reason, .. } = world.check("LxcCreate").expect("checked") else { panic!("adopted") };
+    assert!(reason.contains("`a` has no ssh host keys (`chroot "), "{reason}");
+    // It is not ours: it stays, and the run says so.
+    let before = snapshot(world.place.path());
+    let error = world.apply("LxcCreate").expect_err("it was there before").to_string();
+    assert!(error.contains("has no ssh host keys") && error.contains("not ours to remove"), "{error}");
+    assert_eq!(snapshot(world.place.path()), before);
+    world.write("etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAA root@a\n");
+    assert_eq!(world.check("LxcCreate").expect("checked"), Check::Satisfied);
+}

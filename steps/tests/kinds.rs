@@ -3,12 +3,13 @@
 
 mod silent;
 
-use drover_engine::{Edge, Graph, Need, Node, fingerprint};
+use drover_engine::{Edge, Graph, Need, Node, fingerprint, verify};
 use drover_steps::plan::{Settings, load};
 use drover_steps::registry::{KINDS, Kind, Parse};
 use drover_steps::resource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::Duration;
 
 /// Each kind, as a plan may write it, and what else it may say: all that differs between two lines is what a field says.
 const WRITTEN: &[(&str, &[&str])] = &[
@@ -218,6 +219,26 @@ fn undo(node: &Node) -> String {
         Ok(undo) => format!("{} actions, {:?}, {}", undo.actions.len(), undo.kept, undo.whole),
         Err(error) => format!("{error:#}"),
     }
+}
+
+/// There is no proof of a step but its check: whatever a check accepts here is proved, and whatever it does not is not.
+#[test]
+fn a_check_accepts_what_proves_the_step_and_nothing_else() {
+    let graph = plan(CONTAINERS, |_| None, "");
+    let place = tempfile::tempdir().expect("a directory");
+    let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    for node in graph.nodes() {
+        let cx = || silent::cx_within(place.path(), Duration::from_secs(5));
+        let is_done = node.step.check(&cx()).is_ok_and(|check| check.is_satisfied());
+        let proof = verify(node.step.as_ref(), &cx());
+        assert_eq!(is_done, proof.is_ok(), "{}: {proof:?}", node.id);
+        if is_done {
+            accepted.insert(node.id.step())
+        } else {
+            refused.insert(node.id.step())
+        };
+    }
+    assert!(refused.len() > accepted.len() && refused.len() > 30, "{accepted:?} here, {refused:?} not");
 }
 
 /// What a step says of itself, in every part that does not look at the world.

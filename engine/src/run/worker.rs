@@ -8,7 +8,7 @@ use crate::run::inbox::{Inbox, Voice};
 use crate::run::turns::{Turn, Turns};
 use crate::{Check, Cx, Mark, Node, Scope, Sweep, Work, run_step};
 use drover_state::{EventKind, Failure, NodeRecord, RunId, StateDir};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) run: RunId,
     /// The nodes that this host can never do, and why; nobody asks whether they are done.
     pub(crate) unmet: HashMap<usize, Failure>,
+    /// The nodes whose preconditions are to be asked for again when it is their turn.
+    pub(crate) postponed: HashSet<usize>,
     /// What was recorded of each node before this run.
     pub(crate) records: Vec<Option<NodeRecord>>,
     /// The fingerprint of each node's step.
@@ -80,7 +82,9 @@ impl Worker<'_> {
         if let Some(failure) = self.unmet.get(&node) {
             return Err(Stop::Failed(Box::new(failure.clone())));
         }
-        let answer = run_step::check(self.node(node).step.as_ref(), &self.cx(node, self.looking.clone()));
+        let (step, cx) = (self.node(node).step.as_ref(), self.cx(node, self.looking.clone()));
+        let ready = if self.postponed.contains(&node) { run_step::ready(step, &cx) } else { Ok(()) };
+        let answer = ready.and_then(|()| run_step::check(step, &cx));
         answer.map_err(|stop| self.complete(stop, node))
     }
 

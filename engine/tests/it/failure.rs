@@ -80,6 +80,71 @@ fn preconditions_are_told_all_at_once_and_before_anything() -> Result<()> {
     Ok(())
 }
 
+/// What a step of the plan is about to mend does not fail the run in advance.
+#[test]
+fn what_others_may_mend_is_asked_again_after_them() -> Result<()> {
+    for plan in [
+        // It provides what is lacking; something before it does not matter, nor that somebody stands between.
+        "first a:first b:a c:b=a-made-first d:c",
+        // The plan itself says that the one makes ready for the other.
+        "tool first:tool! c:first!=tools",
+    ] {
+        let farm = Farm::new()?;
+        let (report, seen) = farm.run(plan)?;
+        assert_eq!(
+            (report.code, report.changed),
+            (Some(0), plan.split(' ').count()),
+            "{plan}: {}",
+            seen.outcomes()
+        );
+        let (report, _) = farm.run(plan)?;
+        assert_eq!((report.code, report.changed), (Some(0), 0), "{plan}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_nobody_mends_is_told_in_advance() -> Result<()> {
+    for (plan, there) in [
+        ("b a c:b=a-made-first", ""), // Who would mend it does not come first.
+        ("a c=b-made-first", ""),     // Nobody would.
+        ("a c:a=tools", ""),          // Nobody says that it hangs on anything.
+        ("a c:a!=tools", "a"),        // What comes first is done already.
+    ] {
+        let farm = Farm::new()?;
+        std::fs::create_dir_all(farm.tree())?;
+        if !there.is_empty() {
+            std::fs::write(farm.tree().join(there), format!("{there}\n"))?;
+        }
+        let error = farm.run(plan).map(drop).expect_err(plan);
+        let unmet = error.downcast_ref::<Unmet>().with_context(|| format!("{plan}: {error:#}"))?;
+        assert_eq!(
+            unmet.0.iter().map(|complaint| complaint.id.as_str()).collect::<Vec<_>>(),
+            ["c"],
+            "{plan}"
+        );
+        assert_eq!(farm.files()?.len(), usize::from(!there.is_empty()), "{plan}");
+    }
+    // Nor is it, if who would mend it is not selected.
+    let mut farm = Farm::new()?;
+    farm.only = vec!["c".to_owned()];
+    let error = farm.run("a c:a=a-made-first").map(drop).expect_err("nobody mends it");
+    assert!(error.is::<Unmet>(), "{error:#}");
+    Ok(())
+}
+
+#[test]
+fn what_is_still_lacking_after_them_fails_the_one_that_lacks_it() -> Result<()> {
+    let farm = Farm::new()?;
+    // `a` is written, and was no tool.
+    let (report, seen) = farm.run("a c:a!=tools d:c e")?;
+    assert_eq!(seen.outcomes(), "a changed, c failed, d blocked by c, e changed");
+    let failure = seen.failure("c").context("c failed")?;
+    assert_eq!((failure.phase, failure.message.as_str()), (Phase::Precondition, "there is no tool"));
+    assert_eq!(report.code, Some(1));
+    Ok(())
+}
+
 #[test]
 fn what_one_place_lacks_holds_up_that_place_alone() -> Result<()> {
     let farm = Farm::new()?;

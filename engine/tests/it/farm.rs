@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{
     Check, Cmd, Cx, Graph, Inputs, Interrupt, Leftover, Limits, Need, Node, Observer, Options, Report,
-    Resource, Retries, Selection, Step, Undo, Work, run,
+    Resource, Retries, Selection, Step, Undo, Work, run, until,
 };
 use drover_state::{Event, EventKind, Failure, Journal, Lock, NodeId, Outcome, Remedy, StateDir};
 use std::collections::BTreeMap;
@@ -76,6 +76,15 @@ impl Step for Toy {
         cx.note("this is no doubt");
         if self.manner == "unsure" {
             cx.doubt(&format!("nobody knows {}", self.name));
+        }
+        // `x-made-first` needs the file `x`, which somebody may yet write.
+        if let Some(other) = self.manner.strip_suffix("-made-first")
+            && !self.tree.join(other).exists()
+        {
+            return Err(until(Resource::new("file", other))(anyhow::anyhow!("there is no {other}")));
+        }
+        if self.manner == "tools" {
+            ensure!(self.tree.join("tool").exists(), "there is no tool");
         }
         ensure!(!self.manner.ends_with("unready"), "`{}` is not installed; `apt-get install {0}`", "toys");
         Ok(())

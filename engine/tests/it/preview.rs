@@ -63,10 +63,24 @@ fn it_can_be_interrupted() -> Result<()> {
 }
 
 #[test]
+fn what_waits_for_others_is_told_with_them() -> Result<()> {
+    let farm = Farm::new()?;
+    let graph = farm.graph("first a:first c:a=a-made-first")?;
+    let Readiness { complaints, postponed, .. } = preconditions(&graph, &[true; 3], &options())?;
+    assert_eq!(complaints, []);
+    let told: Vec<_> = postponed.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["there is no a; that is asked again after `first`, `a`"]);
+    assert_eq!(postponed[0].complaint.id.as_str(), "c");
+    Ok(())
+}
+
+#[test]
 fn preconditions_can_be_asked_for_alone() -> Result<()> {
     let farm = Farm::new()?;
     let graph = farm.graph("a=unready b=unsure c=unready d=unsure")?;
-    let Readiness { complaints, doubts } = preconditions(&graph, &[true, true, false, true], &options())?;
+    let Readiness { complaints, postponed, doubts } =
+        preconditions(&graph, &[true, true, false, true], &options())?;
+    assert_eq!(postponed, []);
     let doubts: Vec<_> = doubts.iter().map(|doubt| (doubt.id.as_str(), doubt.text.as_str())).collect();
     assert_eq!(doubts, [("b", "nobody knows b"), ("d", "nobody knows d")]);
     assert_eq!(complaints.iter().map(|complaint| complaint.id.as_str()).collect::<Vec<_>>(), ["a"]);

@@ -8,10 +8,11 @@ use crate::archives;
 use crate::base::Base;
 use crate::inputs;
 use crate::mirror::Mirror;
+use crate::resource::LXC_CACHE;
 use crate::snapshot;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, Inputs, Need, Resource, Rootfs, Undo, until};
 use serde::Serialize;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -53,7 +54,8 @@ impl FarmStep<Base> for Unpack {
     }
 
     fn precondition(&self, _cx: &Cx, at: &Base) -> Result<()> {
-        super::place::ensure_fit(at)
+        let cache = Resource::new(LXC_CACHE, at.farm.lxc_cache.display().to_string());
+        super::place::ensure_fit(at).map_err(until(cache))
     }
 
     fn check(&self, _cx: &Cx, at: &Base) -> Result<Check> {

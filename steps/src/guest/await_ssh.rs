@@ -43,6 +43,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long it may take to answer once more.
+const AGAIN: Duration = Duration::from_secs(90);
 /// Tells the sshd of a container to read its configuration again.
 const RELOAD: [&str; 3] = ["/bin/sh", "-c", "kill -HUP $(cat /run/sshd.pid)"];
 /// How long an init may sleep without any other process before it counts as stuck.
@@ -216,9 +218,9 @@ impl FarmStep<Container> for AwaitSsh {
         wait(cx, at)
     }
 
-    /// It has ended with the proof. To ask once more would be to fail where an emulated system that has just booted takes its
-    /// time for the second answer.
-    fn verify(&self, _cx: &Cx, _at: &Container) -> Result<()> {
-        Ok(())
+    /// An emulated system that has just booted takes its time for the second answer, if its files have changed meanwhile so
+    /// that the first one is no proof any more.
+    fn patience(&self, _at: &Container) -> Duration {
+        AGAIN
     }
 }

@@ -35,19 +35,18 @@ use crate::inputs;
 use crate::ssh_ports::{CHAIN, Lead, SshPorts, TABLE};
 use crate::step::FarmStep;
 use crate::{ours, program, resource, survey};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FILE: &str = "/etc/lxc/drover-ssh.nft";
 /// How long a container that was just started may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// See the manual above.
 #[derive(Debug, Serialize, Deserialize)]
@@ -288,17 +287,15 @@ impl FarmStep<Container> for ExposeSsh {
         Ok(Undo::default().act(what, move |cx| withdraw(cx, at)))
     }
 
-    fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let Check::Needed { reason, .. } = self.check(cx, at)? else { return Ok(()) };
-            ensure!(
-                begin.elapsed() < PATIENCE,
-                "done, and yet {reason} after {} s; another table may be in the way: `nft list ruleset`",
-                PATIENCE.as_secs()
-            );
-            cx.sleep(PAUSE)?;
-        }
+    fn patience(&self, _at: &Container) -> Duration {
+        PATIENCE
+    }
+
+    fn disproved(&self, _cx: &Cx, _at: &Container, reason: String) -> Error {
+        let waited = PATIENCE.as_secs();
+        anyhow!(
+            "done, and yet {reason} after {waited} s; another table may be in the way: `nft list ruleset`"
+        )
     }
 }
 

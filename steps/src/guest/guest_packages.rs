@@ -46,7 +46,7 @@ use crate::release::Distribution;
 use crate::resource;
 use crate::step::FarmStep;
 use crate::words;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -239,16 +239,11 @@ impl FarmStep<Container> for GuestPackages {
         cx.remove_tree(&tmp)
     }
 
-    fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {
-        match self.check(cx, at)? {
-            Check::Satisfied => Ok(()),
-            Check::Needed { reason, .. } => {
-                ensure!(
-                    is_rpm(at) || read_order(cx, at)?.is_some(),
-                    "{reason}, and `fetch-packages` found nothing to install"
-                );
-                anyhow::bail!("done, and yet {reason}")
-            }
+    fn disproved(&self, cx: &Cx, at: &Container, reason: String) -> Error {
+        match read_order(cx, at) {
+            Err(error) => error.context(reason),
+            Ok(None) if !is_rpm(at) => anyhow!("{reason}, and `fetch-packages` found nothing to install"),
+            Ok(_) => anyhow!("done, and yet {reason}"),
         }
     }
 }

@@ -57,6 +57,11 @@ impl<'a> HostsBlock<'a> {
         line.split_whitespace().next()
     }
 
+    /// The names in our block.
+    pub(crate) fn names(&self) -> Vec<&'a str> {
+        self.ours.iter().flat_map(|line| names(line)).collect()
+    }
+
     /// The text with `name` at `address`: our lines in the order of their names, whichever came first.
     pub(crate) fn with(&self, name: &str, address: Ipv4Addr) -> String {
         let line = format!("{address} {name}");

@@ -23,6 +23,7 @@ use crate::step::FarmStep;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -35,14 +36,7 @@ pub struct HostsFile {}
 
 /// The addresses that the host finds for `name` now, wherever.
 fn resolved(cx: &Cx, name: &str) -> Result<Vec<Ipv4Addr>> {
-    // A name server that does not answer would otherwise hold up every container for ten seconds; and a host without
-    // a network, as before its bridge is up, would otherwise have no addresses at all.
-    let ask = Cmd::new("getent").env("RES_OPTIONS", "timeout:2 attempts:1").args([
-        "--no-addrconfig",
-        "ahostsv4",
-        name,
-    ]);
-    let output = cx.probe(&ask)?;
+    let output = cx.probe(&ask().arg(name))?;
     match output.status.code() {
         Some(0) => {
             Ok(output.stdout.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect())
@@ -50,6 +44,49 @@ fn resolved(cx: &Cx, name: &str) -> Result<Vec<Ipv4Addr>> {
         Some(2) => Ok(Vec::new()),
         _ => bail!("`getent ahostsv4 {name}` failed: {}", output.stderr.trim()),
     }
+}
+
+/// The address that the host finds first for `name` now, wherever.
+///
+/// Hundreds of containers have their lines in our block: while nothing changes, all of them are asked for at once.
+fn found_first(cx: &Cx, name: &str) -> Result<Option<Ipv4Addr>> {
+    if cx.is_settled() {
+        let known = cx.once("the addresses of the names in our block", || ours_resolved(cx))?;
+        if let Some(first) = known.get(name) {
+            return Ok(Some(*first));
+        }
+    }
+    Ok(resolved(cx, name)?.first().copied())
+}
+
+/// The first address of each name in our block, so far as the host finds it under that very name.
+fn ours_resolved(cx: &Cx) -> Result<HashMap<String, Ipv4Addr>> {
+    let text = HostFile::new(FILE).read()?.unwrap_or_default();
+    let names = HostsBlock::read(&text).context(FILE)?.names();
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(first_addresses(&cx.probe(&ask().args(names))?.stdout))
+}
+
+/// What `getent ahostsv4` says of several names: each one's own stands behind its first address only.
+fn first_addresses(said: &str) -> HashMap<String, Ipv4Addr> {
+    let mut all = HashMap::new();
+    for line in said.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(Ok(address)), _, Some(name)) = (words.next().map(str::parse), words.next(), words.next())
+        {
+            all.entry(name.to_owned()).or_insert(address);
+        }
+    }
+    all
+}
+
+/// A question for addresses of names, which are still to be said.
+fn ask() -> Cmd {
+    // A name server that does not answer would otherwise hold up every container for ten seconds; and a host without
+    // a network, as before its bridge is up, would otherwise have no addresses at all.
+    Cmd::new("getent").env("RES_OPTIONS", "timeout:2 attempts:1").args(["--no-addrconfig", "ahostsv4"])
 }
 
 /// What the file says of names.
@@ -64,10 +101,7 @@ fn names(cx: &Cx) -> Result<Arc<HostNames>> {
 /// # Errors
 /// When that cannot be found out.
 pub(super) fn leads_to(cx: &Cx, name: &str, address: Ipv4Addr) -> Result<bool> {
-    Ok(match names(cx)?.address(name) {
-        Some(first) => first == address,
-        None => resolved(cx, name)?.first() == Some(&address),
-    })
+    Ok(found_first(cx, name)? == Some(address))
 }
 
 /// The file as it is and as it should be, with this container at `address`.
@@ -84,6 +118,20 @@ fn edit(cx: &Cx, at: &Container, address: Ipv4Addr) -> Result<(String, String)> 
     }
     let after = hosts.with(&at.name, address);
     Ok((before, after))
+}
+
+/// Whether what the file says is what the host finds.
+fn check_found(cx: &Cx, at: &Container, address: Ipv4Addr) -> Result<Check> {
+    Ok(match found_first(cx, &at.name)? {
+        Some(first) if first == address => Check::Satisfied,
+        Some(other) => Check::needed(format!(
+            "`{}` leads to {other}, not {address}: see the line `hosts:` of /etc/nsswitch.conf",
+            at.name
+        )),
+        None => {
+            Check::needed(format!("`{}` leads nowhere: see the line `hosts:` of /etc/nsswitch.conf", at.name))
+        }
+    })
 }
 
 impl FarmStep<Container> for HostsFile {
@@ -113,7 +161,7 @@ impl FarmStep<Container> for HostsFile {
         };
         let names = names(cx)?;
         if names.address(&at.name) == Some(address) && !names.is_foreign(&at.name) {
-            return Ok(Check::Satisfied);
+            return check_found(cx, at, address);
         }
         let (before, after) = edit(cx, at, address)?;
         Ok(match Check::text(FILE, HostFile::new(FILE).mode_there()?, Some(&before), &after) {
@@ -121,7 +169,7 @@ impl FarmStep<Container> for HostsFile {
                 reason: format!("`{}` does not lead to {address} on this host", at.name),
                 diff,
             },
-            satisfied @ Check::Satisfied => satisfied,
+            Check::Satisfied => return check_found(cx, at, address),
         })
     }
 
@@ -141,18 +189,18 @@ impl FarmStep<Container> for HostsFile {
             HostFile::new(FILE).write(&HostsBlock::read(&before).context(FILE)?.without(&at.name))
         }))
     }
+}
 
-    fn verify(&self, cx: &Cx, at: &Container) -> Result<()> {
-        let address =
-            reserved(cx, at)?.with_context(|| format!("no address is reserved for `{}`", at.name))?;
-        let found = resolved(cx, &at.name)?;
-        match found.first() {
-            Some(first) if *first == address => Ok(()),
-            Some(other) => bail!(
-                "`{}` leads to {other}, not {address}: see the line `hosts:` of /etc/nsswitch.conf",
-                at.name
-            ),
-            None => bail!("`{}` leads nowhere: see the line `hosts:` of /etc/nsswitch.conf", at.name),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_address_of_each_name_counts() {
+        let said = "10.0.3.5        STREAM a\n10.0.3.5        DGRAM  \n10.0.3.5        RAW    \n\
+                    10.0.3.9        STREAM b\n10.0.3.6        STREAM b\n";
+        let known = first_addresses(said);
+        let at = |last| Some(Ipv4Addr::new(10, 0, 3, last));
+        assert_eq!((known.get("a").copied(), known.get("b").copied(), known.len()), (at(5), at(9), 2));
     }
 }

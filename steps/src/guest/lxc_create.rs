@@ -44,7 +44,9 @@
 //!
 //! **When it is interrupted**, LXC's mark `partial` stays in the container's directory. The next attempt removes what is
 //! so marked, unless somebody still works on it or something is mounted below it, and begins again. What is neither
-//! complete nor so marked is not ours to remove: that is an error.
+//! complete nor so marked is not ours to remove: that is an error. A container that `lxc-create` ends well with, and that lacks
+//! something all the same (its ssh host keys, the archive of security fixes), is marked so, too: it is an error, and made anew by the
+//! next run.
 //!
 //! The template holds a lock only while it copies; so containers are configured in parallel. The log of `lxc-create`
 //! itself is kept beside the attempt's.
@@ -95,8 +97,8 @@ pub struct LxcCreate {
     pub options: Vec<String>,
 }
 
-/// What is missing before this is the container of the plan; `None` if nothing is.
-fn shortcoming(at: &Container) -> Result<Option<String>> {
+/// What is missing before this is the container that the plan names; `None` if nothing is.
+fn mismatch(at: &Container) -> Result<Option<String>> {
     let directory = at.directory();
     if directory.join(half_made::MARK).exists() {
         return Ok(Some(format!("the container `{}` is half-made: lxc-create was interrupted", at.name)));
@@ -117,6 +119,15 @@ fn shortcoming(at: &Container) -> Result<Option<String>> {
         }
     }
     wrong_system(at)
+}
+
+/// Says so if the container has no ssh host keys: nobody would ever get in.
+fn without_keys(at: &Container) -> Result<Option<String>> {
+    let lacks = survey::host_keys(&Rootfs::open(at.rootfs())?)?.is_empty();
+    Ok(lacks.then(|| {
+        let rootfs = at.rootfs();
+        format!("`{}` has no ssh host keys (`chroot {} ssh-keygen -A` makes them)", at.name, rootfs.display())
+    }))
 }
 
 /// What is wrong with the system in the container's root file system; `None` if nothing is.
@@ -145,20 +156,32 @@ fn wrong_system(at: &Container) -> Result<Option<String>> {
     }))
 }
 
-/// A container that is there already stays, if it is the one of the plan.
-fn keep(cx: &Cx, at: &Container) -> Result<()> {
-    if let Some(why) = shortcoming(at)? {
-        let containers = at.farm.containers();
-        bail!("{why}, and it is not ours to remove: lxc-destroy -P {} -n {}", containers.display(), at.name);
-    }
-    cx.note(&format!("`{}` is complete and stays: options are for making it only", at.name));
-    Ok(())
-}
-
 impl LxcCreate {
     /// Its template.
     fn template<'a>(&self, at: &'a Container) -> Template<'a> {
         Template::of(at, self.template.as_deref())
+    }
+
+    /// What is missing before this is the container of the plan; `None` if nothing is.
+    fn shortcoming(&self, at: &Container) -> Result<Option<String>> {
+        match mismatch(at)? {
+            None if self.template(at).copies() => without_keys(at),
+            found => Ok(found),
+        }
+    }
+
+    /// A container that is there already stays, if it is the one of the plan.
+    fn keep(&self, cx: &Cx, at: &Container) -> Result<()> {
+        if let Some(why) = self.shortcoming(at)? {
+            let containers = at.farm.containers();
+            bail!(
+                "{why}; it was there before, and is not ours to remove: lxc-destroy -P {} -n {}",
+                containers.display(),
+                at.name
+            );
+        }
+        cx.note(&format!("`{}` is complete and stays: options are for making it only", at.name));
+        Ok(())
     }
 
     /// Makes the container out of its base system.
@@ -193,7 +216,27 @@ impl LxcCreate {
         HostFile::new(&log).write("")?;
         let made = cx.run(&self.command(at, first, &log)?);
         cx.keep_log(&log);
-        made
+        made?;
+        self.ensure_whole(at)
+    }
+
+    /// The template does not look at how its parts end. What it left out makes the container a half-made one, which the next
+    /// attempt makes anew.
+    fn ensure_whole(&self, at: &Container) -> Result<()> {
+        let mut lacks = self.shortcoming(at)?;
+        if let Some(security) =
+            at.base.release.security.filter(|_| lacks.is_none() && self.template(at).copies())
+        {
+            let sources = Rootfs::open(at.rootfs())?.read("etc/apt/sources.list")?.unwrap_or_default();
+            let named = sources.contains(security);
+            let what = || format!("/etc/apt/sources.list of `{}` names no `{security}`", at.name);
+            lacks = (!named).then(what);
+        }
+        let Some(lacks) = lacks else { return Ok(()) };
+        if at.directory().is_dir() {
+            half_made::mark(&at.directory())?;
+        }
+        bail!("lxc-create ended well, and yet {lacks}")
     }
 
     fn command(&self, at: &Container, first: &[PathBuf], log: &Path) -> Result<Cmd> {
@@ -283,13 +326,13 @@ impl FarmStep<Container> for LxcCreate {
     }
 
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
-        Ok(shortcoming(at)?.map_or(Check::Satisfied, Check::needed))
+        Ok(self.shortcoming(at)?.map_or(Check::Satisfied, Check::needed))
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         half_made::remove(cx, &at.directory())?;
         if at.directory().join("config").exists() {
-            return keep(cx, at);
+            return self.keep(cx, at);
         }
         if self.template(at).copies() {
             return self.copy(cx, at);
@@ -313,30 +356,5 @@ impl FarmStep<Container> for LxcCreate {
             half_made::mark(&directory)?;
             half_made::remove(cx, &directory).map(|()| None)
         }))
-    }
-
-    fn verify(&self, _cx: &Cx, at: &Container) -> Result<()> {
-        if let Some(why) = shortcoming(at)? {
-            bail!("lxc-create ended well, and yet {why}");
-        }
-        if !self.template(at).copies() {
-            return Ok(());
-        }
-        // The template does not look at how its parts end.
-        let rootfs = Rootfs::open(at.rootfs())?;
-        let sources = rootfs.read("etc/apt/sources.list")?.unwrap_or_default();
-        if let Some(security) = at.base.release.security {
-            ensure!(
-                sources.contains(security),
-                "lxc-create ended well, and yet /etc/apt/sources.list of `{}` names no `{security}`",
-                at.name
-            );
-        }
-        ensure!(
-            !survey::host_keys(&rootfs)?.is_empty(),
-            "lxc-create ended well, and yet `{}` has no ssh host keys",
-            at.name
-        );
-        Ok(())
     }
 }

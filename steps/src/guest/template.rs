@@ -7,7 +7,7 @@ use crate::container::Container;
 use crate::farm::Farm;
 use crate::program;
 use crate::release::Distribution;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use drover_engine::Cx;
 use std::path::Path;
 
@@ -81,18 +81,21 @@ impl<'a> Template<'a> {
         if self.copies() || !self.is_own() {
             return Ok(());
         }
-        if let Some(keys) = at.base.release.keys {
-            ensure!(
-                Path::new(keys.path).exists(),
-                "the keys of {}'s archive, `{}`, are not on this host: apt-get install {} (where that is not packaged, copy \
-                 the file from a {:?} system)",
-                at.base.release,
-                keys.path,
-                keys.package,
-                at.base.release.distribution
-            );
-        }
+        self.ensure_keys()?;
         hosting::ensure_hosted(cx, &at.base)
+    }
+
+    fn ensure_keys(&self) -> Result<()> {
+        let release = self.at.base.release;
+        let Some(keys) = release.keys.filter(|keys| !Path::new(keys.path).exists()) else { return Ok(()) };
+        let lacks = anyhow!(
+            "the keys of {release}'s archive, `{}`, are not on this host: apt-get install {} (where that is not packaged, copy \
+             the file from a {:?} system)",
+            keys.path,
+            keys.package,
+            release.distribution
+        );
+        Err(self.at.farm.until_installed(&[keys.package])(lacks))
     }
 
     /// What the template is told of the release and the architecture, in its own words.

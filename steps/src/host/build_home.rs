@@ -100,14 +100,15 @@ impl FarmStep<Farm> for BuildHome {
         vec![Claim::lock("host accounts")]
     }
 
-    fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+    fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
         for key in [&self.user, &self.uid.to_string()] {
             self.accept_account(accounts::account(cx, key)?)?;
         }
         for key in [&self.user, &self.gid.to_string()] {
             self.accept_group(accounts::group(cx, key)?)?;
         }
-        self.zfs.iter().try_for_each(|zfs| zfs.precondition(cx, &self.path))?;
+        let zfs = self.zfs.iter().try_for_each(|zfs| zfs.precondition(cx, &self.path));
+        zfs.map_err(at.until_installed(&["zfs-dkms", "zfsutils-linux"]))?;
         self.accept_home()
     }
 

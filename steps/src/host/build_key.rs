@@ -22,7 +22,7 @@ use crate::inputs;
 use crate::ours;
 use crate::resource::{ACCOUNT, HOME, KEY, PACKAGES};
 use crate::step::FarmStep;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use drover_engine::{Access, Check, Cmd, Cx, Entry, Inputs, Kind, Need, Resource, Rootfs, Undo};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -85,11 +85,14 @@ impl FarmStep<Farm> for BuildKey {
         Ok(())
     }
 
-    fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
+    fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
         let Some(home) = Rootfs::find(&at.account.home)? else {
             return Ok(Check::needed(format!("{} does not exist", at.account.home.display())));
         };
-        check_modes(&home, &at.account)?.and_then(|| check_trust(&home, &at.account))
+        check_modes(&home, &at.account)?
+            .and_then(|| check_trust(&home, &at.account))?
+            .and_then(|| Ok(program::check_installed(&["ssh-keygen"])))?
+            .and_then(|| check_halves(cx, &home, at))
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
@@ -135,23 +138,28 @@ impl FarmStep<Farm> for BuildKey {
         }
         Ok(undo)
     }
+}
 
-    fn verify(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        if let Check::Needed { reason, .. } = self.check(cx, at)? {
-            bail!("done, and yet {reason}");
-        }
-        let derived =
-            cx.read(&as_account(&at.account, "ssh-keygen").args(["-y", "-P", "", "-f"]).arg(at.key()))?;
-        let public = Rootfs::open(&at.account.home)?.read(PUBLIC)?.unwrap_or_default();
-        let (key, half) = (at.key(), at.account.home.join(PUBLIC));
-        ensure!(
-            blob(&derived).is_some() && blob(&derived) == blob(&public),
-            "`{}` is not the public half of `{}`: remove it, then run again",
-            half.display(),
-            key.display()
-        );
-        Ok(())
+/// Whether the public half belongs to the key: a key that others do not know lets nobody in.
+fn check_halves(cx: &Cx, home: &Rootfs, at: &Farm) -> Result<Check> {
+    let key = at.key();
+    let derived = cx.probe(&as_account(&at.account, "ssh-keygen").args(["-y", "-P", "", "-f"]).arg(&key))?;
+    ensure!(
+        derived.status.success(),
+        "`ssh-keygen` cannot use `{}`: {}",
+        key.display(),
+        derived.stderr.trim()
+    );
+    let public = home.read(PUBLIC)?.unwrap_or_default();
+    if blob(&derived.stdout).is_some() && blob(&derived.stdout) == blob(&public) {
+        return Ok(Check::Satisfied);
     }
+    let half = at.account.home.join(PUBLIC);
+    Ok(Check::needed(format!(
+        "`{}` is not the public half of `{}`: remove it, then run again",
+        half.display(),
+        key.display()
+    )))
 }
 
 fn keygen(key: &Path) -> Cmd {

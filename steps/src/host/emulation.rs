@@ -11,7 +11,7 @@ use crate::domain::{self, Lookup};
 use crate::farm::Farm;
 use crate::resource::{BINFMT, EMULATION, EMULATOR, PACKAGES};
 use crate::step::FarmStep;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -81,7 +81,7 @@ impl FarmStep<Farm> for Emulation {
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         if self.is_native() {
-            // Nothing to register; `verify` says what is wrong with this kernel.
+            // Nothing to register; the proof says what is wrong with this kernel.
             return Ok(());
         }
         if let Check::Needed { reason, .. } = self.check_registered(cx, at)? {
@@ -130,10 +130,10 @@ impl FarmStep<Farm> for Emulation {
         Ok(undo.and(kept))
     }
 
-    fn verify(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        match self.check(cx, at)? {
-            Check::Satisfied => Ok(()),
-            Check::Needed { reason, .. } => bail!("{reason} ({})", self.emulator(cx)?),
+    fn disproved(&self, cx: &Cx, _at: &Farm, reason: String) -> Error {
+        match self.emulator(cx) {
+            Ok(emulator) => anyhow!("{reason} ({emulator})"),
+            Err(error) => error.context(reason),
         }
     }
 }

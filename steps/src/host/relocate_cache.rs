@@ -29,7 +29,7 @@ use crate::resource::{LXC_CACHE, STORAGE};
 use crate::step::FarmStep;
 use crate::words;
 use anyhow::Result;
-use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
+use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo, until};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +40,11 @@ use std::time::Duration;
 pub struct RelocateCache {
     /// Where it is to be.
     pub to: Option<PathBuf>,
+}
+
+/// What may bring the room that there is not yet in the new place.
+fn storage(at: &Farm) -> Resource {
+    Resource::new(STORAGE, at.storage.display().to_string())
 }
 
 impl RelocateCache {
@@ -66,7 +71,7 @@ impl FarmStep<Farm> for RelocateCache {
     }
 
     fn needs(&self, at: &Farm) -> Vec<Need> {
-        vec![Need::IfAny(Resource::new(STORAGE, at.storage.display().to_string()))]
+        vec![Need::IfAny(storage(at))]
     }
 
     fn provides(&self, at: &Farm) -> Vec<Resource> {
@@ -78,7 +83,7 @@ impl FarmStep<Farm> for RelocateCache {
     }
 
     fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        self.relocation(at).ensure_possible(cx)
+        self.relocation(at).ensure_possible(cx).map_err(until(storage(at)))
     }
 
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {

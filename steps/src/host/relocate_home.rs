@@ -25,7 +25,7 @@ use crate::resource::{ACCOUNT, HOME, STORAGE};
 use crate::step::FarmStep;
 use crate::words;
 use anyhow::{Context, Result, bail};
-use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
+use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo, until};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -99,7 +99,8 @@ impl FarmStep<Farm> for RelocateHome {
     }
 
     fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        self.relocation(at).ensure_possible(cx)?;
+        let storage = Resource::new(STORAGE, at.storage.display().to_string());
+        self.relocation(at).ensure_possible(cx).map_err(until(storage))?;
         if self.relocation(at).check()?.is_satisfied() { Ok(()) } else { ensure_idle(at) }
     }
 

@@ -151,8 +151,8 @@ impl FarmStep<Farm> for Storage {
 
     fn needs(&self, _at: &Farm) -> Vec<Need> {
         match self.0 {
-            Backing::Btrfs { .. } => vec![Need::IfAny(Resource::new(PACKAGES, "host"))],
-            _ => Vec::new(),
+            Backing::Directory(_) => Vec::new(),
+            _ => vec![Need::IfAny(Resource::new(PACKAGES, "host"))],
         }
     }
 
@@ -170,7 +170,8 @@ impl FarmStep<Farm> for Storage {
             ensure!(free, "`{}` is there and is no directory: move it out of the way", directory.display());
         }
         if self.is_to_be_made()? {
-            return self.ensure_possible(cx, at);
+            let tools = ["lvm2", "zfsutils-linux", "zfs-dkms"];
+            return self.ensure_possible(cx, at).map_err(at.until_installed(&tools));
         }
         let volume = Volume::of(&at.storage)?;
         volume.require_rootfs()?;

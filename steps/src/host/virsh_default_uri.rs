@@ -25,10 +25,11 @@ use super::accounts::{self, HostAccount};
 use super::lines;
 use crate::farm::Farm;
 use crate::ours;
+use crate::resource::{ACCOUNT, HOME};
 use crate::step::FarmStep;
 use crate::words;
 use anyhow::{Context, Result, ensure};
-use drover_engine::{Check, Cx, HostFile, Inputs, Undo};
+use drover_engine::{Check, Cx, HostFile, Inputs, Need, Resource, Undo, until};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "LIBVIRT_DEFAULT_URI";
@@ -60,13 +61,22 @@ impl FarmStep<Farm> for VirshDefaultUri {
         Inputs::default()
     }
 
+    fn needs(&self, at: &Farm) -> Vec<Need> {
+        // The plan makes one account and no other.
+        let is_made = self.account == at.account.user;
+        let needs = [ACCOUNT, HOME].map(|kind| Need::IfAny(Resource::new(kind, &self.account)));
+        if is_made { needs.into() } else { Vec::new() }
+    }
+
     fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
-        let home = self.owner(cx)?.home;
-        ensure!(home.is_dir(), "the home `{}` of `{}` does not exist", home.display(), self.account);
-        Ok(())
+        let account = Resource::new(ACCOUNT, &self.account);
+        self.ensure_home(cx).map_err(until(account))
     }
 
     fn check(&self, cx: &Cx, _at: &Farm) -> Result<Check> {
+        if accounts::account(cx, &self.account)?.is_none() {
+            return Ok(Check::needed(format!("there is no account `{}` yet", self.account)));
+        }
         let file = profile(&self.owner(cx)?);
         let before = file.read()?;
         let after = edit(before.as_deref().unwrap_or(""));
@@ -79,11 +89,20 @@ impl FarmStep<Farm> for VirshDefaultUri {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
-        ours::undo(cx, profile(&self.owner(cx)?))
+        match accounts::account(cx, &self.account)? {
+            Some(owner) => ours::undo(cx, profile(&owner)),
+            None => Ok(Undo::default()),
+        }
     }
 }
 
 impl VirshDefaultUri {
+    fn ensure_home(&self, cx: &Cx) -> Result<()> {
+        let home = self.owner(cx)?.home;
+        ensure!(home.is_dir(), "the home `{}` of `{}` does not exist", home.display(), self.account);
+        Ok(())
+    }
+
     fn owner(&self, cx: &Cx) -> Result<HostAccount> {
         let account = accounts::account(cx, &self.account)?;
         account.with_context(|| {

@@ -76,8 +76,8 @@ impl FarmStep<Farm> for ZfsTxgTimeout {
         vec![Need::IfAny(Resource::new(PACKAGES, "host"))]
     }
 
-    fn precondition(&self, _cx: &Cx, _at: &Farm) -> Result<()> {
-        require_zfs("ZfsTxgTimeout")
+    fn precondition(&self, _cx: &Cx, at: &Farm) -> Result<()> {
+        require_zfs("ZfsTxgTimeout").map_err(at.until_installed(&["zfs-dkms", "zfsutils-linux"]))
     }
 
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {

@@ -23,10 +23,15 @@ impl Attempt for Silent {
 
 /// A door to the world whose log, memory and cache are below `place`.
 pub(crate) fn cx(place: &Path) -> Cx {
+    cx_within(place, Duration::from_secs(60))
+}
+
+/// The same, for so long.
+pub(crate) fn cx_within(place: &Path, time: Duration) -> Cx {
     Cx::new(Scope {
         attempt: Arc::new(Silent(place.to_owned())),
         interrupt: Interrupt::default(),
-        deadline: Instant::now() + Duration::from_secs(60),
+        deadline: Instant::now() + time,
         cache: place.join("cache").into(),
         environment: Environment::default(),
         mark: "test".into(),
