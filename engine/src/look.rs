@@ -105,10 +105,11 @@ impl Look {
         let (complaints, doubts): (Vec<_>, Vec<_>) = asked.unzip();
         let mut readiness =
             Readiness { doubts: doubts.into_iter().flatten().collect(), ..Readiness::default() };
-        for verdict in complaints.into_iter().flatten() {
-            match self.postponed(graph, selected, verdict) {
-                Ok(postponed) => readiness.postponed.push(postponed),
-                Err(complaint) => readiness.complaints.push(complaint),
+        for Verdict { complaint, until } in complaints.into_iter().flatten() {
+            let after = self.to_mend(graph, selected, &complaint.id, until.as_ref());
+            match after.is_empty() {
+                true => readiness.complaints.push(complaint),
+                false => readiness.postponed.push(Postponed { complaint, after }),
             }
         }
         readiness
@@ -143,15 +144,17 @@ impl Look {
         }
     }
 
-    /// Keeps a verdict for later, if steps that may change it have still to be done.
-    fn postponed(&self, graph: &Graph, selected: &[bool], verdict: Verdict) -> Result<Postponed, Complaint> {
-        let Verdict { complaint, until } = verdict;
-        let after: Vec<_> = menders(graph, complaint.id.as_str(), until.as_ref())
-            .into_iter()
-            .filter(|node| selected[*node] && !self.is_done(&graph.nodes()[*node]))
-            .map(|node| graph.nodes()[node].id.clone())
-            .collect();
-        if after.is_empty() { Err(complaint) } else { Ok(Postponed { complaint, after }) }
+    /// The nodes that have still to be done, and may change what the precondition of `id` says.
+    fn to_mend(
+        &self,
+        graph: &Graph,
+        selected: &[bool],
+        id: &NodeId,
+        until: Option<&Resource>,
+    ) -> Vec<NodeId> {
+        let menders = menders(graph, id.as_str(), until).into_iter();
+        let waiting = menders.filter(|node| selected[*node] && !self.is_done(&graph.nodes()[*node]));
+        waiting.map(|node| graph.nodes()[node].id.clone()).collect()
     }
 
     /// Whether nothing is to be done for the node. One of which that cannot be told will say so itself when it is its turn.
