@@ -1,7 +1,8 @@
-//! The file of names and addresses that dnsmasq reads, `NAME,ADDRESS` a line: the memory of who has which address.
+//! The file of names and addresses that dnsmasq reads, `NAME,ADDRESS` a line: the memory of who has which address. With it,
+//! what dnsmasq is told of hosts elsewhere.
 //!
-//! Lines of others, in any of dnsmasq's forms, are understood as far as names and addresses go, and never changed. It
-//! does not know the network.
+//! Lines of others, in any of dnsmasq's forms, are understood as dnsmasq does as far as names and addresses go, and never
+//! changed. It does not know the network, nor where else dnsmasq reads.
 
 use anyhow::{Result, bail};
 use std::collections::HashMap;
@@ -12,9 +13,18 @@ use std::net::Ipv4Addr;
 pub struct DnsmasqHosts {
     text: String,
     lines: Vec<Line>,
-    /// The lines that have a name, or an address, by their places.
+    /// The lines that have a name, in small letters, or an address, by their places.
     by_name: HashMap<String, Vec<usize>>,
     by_address: HashMap<Ipv4Addr, Vec<usize>>,
+}
+
+/// What is said of a host outside of our file, as `dhcp-host=` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Where: a file, or how dnsmasq was called.
+    pub place: String,
+    /// What.
+    pub says: String,
 }
 
 /// A line that says something about a host.
@@ -23,27 +33,38 @@ struct Line {
     text: String,
     names: Vec<String>,
     addresses: Vec<Ipv4Addr>,
+    /// Whether dnsmasq is not to answer that host at all.
+    is_ignored: bool,
 }
 
 impl Line {
     fn read(text: &str) -> Option<Self> {
-        if text.trim_start().starts_with('#') {
+        let content = without_comment(text).trim();
+        if content.is_empty() {
             return None;
         }
-        let mut line = Self { text: text.trim().to_owned(), names: Vec::new(), addresses: Vec::new() };
-        for field in text.split(',').map(str::trim).filter(|field| !field.is_empty()) {
+        let mut line = Self {
+            text: text.trim().to_owned(),
+            names: Vec::new(),
+            addresses: Vec::new(),
+            is_ignored: false,
+        };
+        for field in content.split(',').map(str::trim).filter(|field| !field.is_empty()) {
             match field.parse() {
                 Ok(address) => line.addresses.push(address),
+                Err(_) if field == "ignore" => line.is_ignored = true,
                 // Hardware addresses, `id:`, `set:` and IPv6 hold a colon; what is left are names and lease times.
-                Err(_) if field.contains(':') => {}
-                Err(_) => line.names.push(field.to_owned()),
+                Err(_) if field.contains(':') || is_time(field) => {}
+                Err(_) => line.names.push(field.to_ascii_lowercase()),
             }
         }
         Some(line)
     }
 
+    /// Whether it is about `name`: dnsmasq minds no capitals, and knows a name with its domain as the same host.
     fn has_name(&self, name: &str) -> bool {
-        self.names.iter().any(|known| known == name)
+        let name = name.to_ascii_lowercase();
+        self.names.iter().any(|known| *known == name || host(known) == name)
     }
 
     /// Whether it has the form that we write.
@@ -52,21 +73,70 @@ impl Line {
     }
 }
 
+/// A line as far as dnsmasq reads it: a `#` behind white space begins a comment, unless it is quoted.
+pub(crate) fn without_comment(line: &str) -> &str {
+    let (mut is_white, mut is_quoted) = (true, false);
+    for (place, char) in line.char_indices() {
+        match char {
+            '"' => is_quoted = !is_quoted,
+            '#' if is_white && !is_quoted => return &line[..place],
+            _ => {}
+        }
+        is_white = char.is_whitespace();
+    }
+    line
+}
+
+/// A name without its domain.
+fn host(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+/// Whether it is how long an address is lent: `12h`, `45m`, `3600`, `infinite`.
+fn is_time(field: &str) -> bool {
+    let number = field.strip_suffix(['s', 'm', 'h', 'd', 'w', 'S', 'M', 'H', 'D', 'W']).unwrap_or(field);
+    field == "infinite" || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 impl DnsmasqHosts {
     /// The file that reads `text`.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
         let lines: Vec<_> = text.lines().filter_map(Line::read).collect();
-        let mut hosts = Self { text, lines, ..Self::default() };
-        for (place, line) in hosts.lines.iter().enumerate() {
+        Self { text, ..Self::default() }.adding(lines)
+    }
+
+    /// With what is said elsewhere.
+    #[must_use]
+    pub fn and_elsewhere(self, others: &[Elsewhere]) -> Self {
+        let line = |Elsewhere { place, says }: &Elsewhere| {
+            let line = Line::read(says)?;
+            Some(Line { text: format!("{} ({place})", line.text), ..line })
+        };
+        self.adding(others.iter().filter_map(line).collect())
+    }
+
+    fn adding(mut self, lines: Vec<Line>) -> Self {
+        for line in lines {
+            let place = self.lines.len();
             for name in &line.names {
-                hosts.by_name.entry(name.clone()).or_default().push(place);
+                self.by_name.entry(name.clone()).or_default().push(place);
+                if host(name) != name {
+                    self.by_name.entry(host(name).to_owned()).or_default().push(place);
+                }
             }
             for address in &line.addresses {
-                hosts.by_address.entry(*address).or_default().push(place);
+                self.by_address.entry(*address).or_default().push(place);
             }
+            self.lines.push(line);
         }
-        hosts
+        self
+    }
+
+    /// This, with another text of our file.
+    fn reading(&self, text: String) -> Self {
+        let ours = self.text.lines().filter_map(Line::read).count();
+        Self::new(text).adding(self.lines[ours..].to_vec())
     }
 
     /// Its text.
@@ -76,7 +146,7 @@ impl DnsmasqHosts {
 
     /// The lines that have `name`, each once.
     fn named(&self, name: &str) -> impl Iterator<Item = &Line> {
-        let mut places = self.by_name.get(name).cloned().unwrap_or_default();
+        let mut places = self.by_name.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default();
         places.dedup();
         places.into_iter().map(|place| &self.lines[place])
     }
@@ -84,11 +154,14 @@ impl DnsmasqHosts {
     /// The address of `name`, if it has one.
     ///
     /// # Errors
-    /// When several lines name it.
+    /// When several lines name it, or one that has dnsmasq ignore it.
     pub fn address(&self, name: &str) -> Result<Option<Ipv4Addr>> {
         let lines: Vec<_> = self.named(name).collect();
         match &lines[..] {
             [] => Ok(None),
+            [line] if line.is_ignored => {
+                bail!("the line `{}` has dnsmasq give `{name}` no address: remove it", line.text)
+            }
             [line] => Ok(line.addresses.first().copied()),
             [first, second, ..] => bail!(
                 "`{name}` stands in two lines, `{}` and `{}`: remove one of them",
@@ -126,11 +199,11 @@ impl DnsmasqHosts {
         let keep = |text: &str| Line::read(text).is_none_or(|line| !line.has_name(name));
         if self.named(name).next().is_none() {
             let gap = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
-            return Ok(Self::new(format!("{}{gap}{ours}\n", self.text)));
+            return Ok(self.reading(format!("{}{gap}{ours}\n", self.text)));
         }
         let lines = self.text.split_inclusive('\n');
         let replaced = lines.map(|line| if keep(line) { line.to_owned() } else { format!("{ours}\n") });
-        Ok(Self::new(replaced.collect::<String>()))
+        Ok(self.reading(replaced.collect()))
     }
 }
 
@@ -174,5 +247,51 @@ mod tests {
         assert_eq!(file.holder(address(8), "scanner"), None);
         assert!(file.with("printer", address(5)).is_err(), "not ours to change");
         assert!(DnsmasqHosts::new("a,10.0.3.2\na,10.0.3.3\n").address("a").is_err(), "which of them?");
+    }
+
+    #[test]
+    fn lines_are_understood_as_dnsmasq_does() {
+        // A line, the name that is looked for, the address that it has.
+        for (text, name, found) in [
+            ("a,10.0.3.7 # the first one", "a", Some(7)),
+            ("a,10.0.3.7\t# the first one, b", "a", Some(7)),
+            ("A,10.0.3.7", "a", Some(7)),
+            ("a,10.0.3.7", "A", Some(7)),
+            ("a.lxc,10.0.3.7", "a", Some(7)),
+            ("52:54:00:00:00:01,a,10.0.3.7,infinite", "a", Some(7)),
+            ("52:54:00:*:*:*,set:farm,10.0.3.7,a,12h", "a", Some(7)),
+            ("id:01:02,a,[fd00::7],10.0.3.7", "a", Some(7)),
+            ("10.0.3.7,a,3600", "a", Some(7)),
+            ("52:54:00:00:00:01,10.0.3.7", "a", None),
+            ("  # a,10.0.3.7", "a", None),
+            ("b,10.0.3.7 # a", "a", None),
+            ("a#b,10.0.3.7", "a", None),
+            ("ab,10.0.3.7", "a", None),
+            ("12h,10.0.3.7", "12h", None),
+        ] {
+            assert_eq!(DnsmasqHosts::new(text).address(name).expect(text), found.map(address), "{text}");
+        }
+        assert!(DnsmasqHosts::new("a,ignore").address("a").is_err());
+        for taken in ["52:54:00:00:00:01,10.0.3.7", "b,10.0.3.7 # a", "B,10.0.3.7", "10.0.3.7"] {
+            assert!(DnsmasqHosts::new(taken).holder(address(7), "a").is_some(), "{taken}");
+        }
+        assert_eq!(DnsmasqHosts::new("A,10.0.3.7").holder(address(7), "a"), None);
+    }
+
+    #[test]
+    fn what_is_said_elsewhere_counts_and_is_not_written_into_our_file() {
+        let says =
+            |says: &str| Elsewhere { place: "/etc/lxc/dnsmasq.conf".to_owned(), says: says.to_owned() };
+        let file = DnsmasqHosts::new("x,10.0.3.2\n")
+            .and_elsewhere(&[says("a,10.0.3.9"), says("52:54:00:00:00:01,10.0.3.8")]);
+        assert_eq!(file.address("a").expect("one"), Some(address(9)));
+        assert_eq!(file.holder(address(8), "b"), Some("52:54:00:00:00:01,10.0.3.8 (/etc/lxc/dnsmasq.conf)"));
+        let more = file.with("b", address(3)).expect("added");
+        assert_eq!(more.text(), "x,10.0.3.2\nb,10.0.3.3\n");
+        assert_eq!(more.address("a").expect("still known"), Some(address(9)));
+        let error = more.with("a", address(4)).expect_err("not ours to change").to_string();
+        assert!(error.contains("`a,10.0.3.9 (/etc/lxc/dnsmasq.conf)`"), "{error}");
+        let twice = DnsmasqHosts::new("a,10.0.3.2\n").and_elsewhere(&[says("a,10.0.3.9")]);
+        assert!(twice.address("a").is_err(), "which of them?");
     }
 }

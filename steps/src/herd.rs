@@ -1,12 +1,13 @@
 //! The herd: every container below the storage, as it is. Reads only; it does not know any plan.
 
+use crate::dnsmasq_config;
 use crate::dnsmasq_hosts::DnsmasqHosts;
 use crate::domain::{self, Lookup};
 use crate::farm::Farm;
 use crate::guest::MARK;
 use crate::survey;
 use anyhow::{Context, Result};
-use drover_engine::{Cx, HostFile, Rootfs};
+use drover_engine::{Cx, Rootfs};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fs;
@@ -60,8 +61,7 @@ pub fn herd(cx: &Cx, farm: &Farm) -> Result<Vec<Animal>> {
     if !place.try_exists()? {
         return Ok(Vec::new());
     }
-    let reservations = HostFile::new(farm.dnsmasq_hosts()).read()?.unwrap_or_default();
-    let reservations = DnsmasqHosts::new(reservations);
+    let reservations = dnsmasq_config::reservations(farm)?;
     let mut all = Vec::new();
     for entry in fs::read_dir(&place).with_context(|| format!("cannot read `{}`", place.display()))? {
         let entry = entry?;

@@ -13,6 +13,7 @@ pub mod bootstrap;
 pub mod container;
 pub mod deb822;
 pub mod diagnosis;
+mod dnsmasq_config;
 pub mod dnsmasq_hosts;
 pub mod doctor;
 pub mod domain;

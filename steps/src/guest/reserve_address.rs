@@ -8,8 +8,9 @@
 //! ReserveAddress(Auto)
 //! ReserveAddress(Fixed("10.0.3.245"))
 //! ```
-//! - `Auto` takes an address of the farm's network that nobody has: not the bridge, no line of the file, no lease of
-//!   dnsmasq. Where the search begins follows from the container's name, so that a farm that is built again tends to
+//! - `Auto` takes an address of the farm's network that nobody has: not the bridge, no line of the file or of whatever else
+//!   dnsmasq reads of hosts (`dhcp-host=`, `conf-dir`, `dhcp-hostsdir`, `/etc/ethers`, its command line), no lease of
+//!   dnsmasq. A name that has an address in one of these keeps it, in capitals or not. Where the search begins follows from the container's name, so that a farm that is built again tends to
 //!   get the same addresses. The file is the memory: a container that stands in it keeps its address.
 //! - `Fixed` takes this one, which must be of the farm's network and not the bridge's own. Fixed addresses are taken
 //!   before free ones are looked for.
@@ -20,6 +21,7 @@
 //! **To take it back**, `drover destroy`; or remove the line and restart lxc-net.
 
 use crate::container::Container;
+use crate::dnsmasq_config::reservations;
 use crate::dnsmasq_hosts::DnsmasqHosts;
 use crate::farm::Farm;
 use crate::inputs;
@@ -59,15 +61,11 @@ pub(crate) fn reserved(cx: &Cx, at: &Container) -> Result<Option<Ipv4Addr>> {
 
 /// The file, which all checks share.
 fn known(cx: &Cx, farm: &Farm) -> Result<Arc<DnsmasqHosts>> {
-    cx.once(&format!("the reservations in {}", file(farm).path().display()), || read(farm))
+    cx.once(&format!("the reservations in {}", file(farm).path().display()), || reservations(farm))
 }
 
 fn file(farm: &Farm) -> HostFile {
     HostFile::new(farm.dnsmasq_hosts())
-}
-
-fn read(farm: &Farm) -> Result<DnsmasqHosts> {
-    Ok(DnsmasqHosts::new(file(farm).read()?.unwrap_or_default()))
 }
 
 /// The addresses that containers may have, from the first to the last: all of the network but the bridge's, which comes
@@ -92,9 +90,17 @@ fn free(at: &Container, hosts: &DnsmasqHosts, leases: &Leases) -> Result<Ipv4Add
     let (first, last) = (*all.start(), *all.end());
     // The remainder is less than the count of all, so that it has as many bits at the most.
     let begin = first + u32::try_from(start % (u64::from(last - first) + 1)).unwrap_or_default();
-    let is_lent = |address| leases.get(&address).is_some_and(|name| *name != at.name);
-    let is_free = |address: &Ipv4Addr| !is_lent(*address) && hosts.holder(*address, &at.name).is_none();
-    (begin..=last).chain(first..begin).map(Ipv4Addr::from).find(is_free).ok_or_else(|| {
+    let is_free = |address: &Ipv4Addr| {
+        lent(leases, *address, &at.name).is_none() && hosts.holder(*address, &at.name).is_none()
+    };
+    // An address that it has already, without anybody having reserved it, stays its own.
+    let has = leases
+        .iter()
+        .filter(|(_, name)| name.eq_ignore_ascii_case(&at.name))
+        .map(|(address, _)| *address)
+        .min();
+    let has = has.filter(|address| all.contains(&(*address).into()));
+    has.into_iter().chain((begin..=last).chain(first..begin).map(Ipv4Addr::from)).find(is_free).ok_or_else(|| {
         anyhow!(
             "no address of {} is free: remove lines of {} that nobody needs, or give the bridge a larger network",
             at.farm.network,
@@ -103,7 +109,12 @@ fn free(at: &Container, hosts: &DnsmasqHosts, leases: &Leases) -> Result<Ipv4Add
     })
 }
 
-/// The addresses that dnsmasq has lent, and to whom.
+/// To whom else than `name` an address is lent.
+fn lent<'a>(leases: &'a Leases, address: Ipv4Addr, name: &str) -> Option<&'a str> {
+    leases.get(&address).map(String::as_str).filter(|other| !other.eq_ignore_ascii_case(name))
+}
+
+/// The addresses that dnsmasq has lent, and to whom; `*` is somebody without a name.
 type Leases = HashMap<Ipv4Addr, String>;
 
 /// The leases, which all checks share.
@@ -123,10 +134,19 @@ impl ReserveAddress {
     /// The address that the container has or is to have.
     fn choose(&self, cx: &Cx, at: &Container, hosts: &DnsmasqHosts) -> Result<Ipv4Addr> {
         if let Address::Fixed(address) = self.0 {
-            return match hosts.holder(address, &at.name) {
-                None => Ok(address),
-                Some(line) => bail!("the address {address} is taken by the line `{line}`"),
-            };
+            if let Some(line) = hosts.holder(address, &at.name) {
+                bail!("the address {address} is taken by the line `{line}`");
+            }
+            // Who has it by our line already need not be who is lent it by that name.
+            if hosts.address(&at.name)? != Some(address)
+                && let Some(other) = lent(&*leases(cx, &at.farm)?, address, &at.name)
+            {
+                bail!(
+                    "the address {address} is lent to `{other}`, and dnsmasq gives it to nobody else until that ends: see {}",
+                    at.farm.leases().display()
+                );
+            }
+            return Ok(address);
         }
         match hosts.address(&at.name)? {
             Some(address) if self.may_stay(at, hosts, address) => Ok(address),
@@ -222,7 +242,7 @@ impl FarmStep<Container> for ReserveAddress {
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
-        match self.edit(cx, at, &read(&at.farm)?)? {
+        match self.edit(cx, at, &reservations(&at.farm)?)? {
             Some((after, _)) => file(&at.farm).write(after.text()),
             None => Ok(()),
         }
@@ -230,11 +250,11 @@ impl FarmStep<Container> for ReserveAddress {
 
     fn undo<'a>(&'a self, _cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
         let path = at.farm.dnsmasq_hosts().display();
-        if read(&at.farm)?.without(&at.name).is_none() {
+        if reservations(&at.farm)?.without(&at.name).is_none() {
             return Ok(Undo::default());
         }
         Ok(Undo::default().act(format!("take the line of {} out of {path}", at.name), |_| {
-            let text = read(&at.farm)?.without(&at.name);
+            let text = reservations(&at.farm)?.without(&at.name);
             text.map_or(Ok(()), |text| file(&at.farm).write(&text))
         }))
     }
@@ -284,7 +304,16 @@ mod tests {
         assert_eq!(given.len(), 5, "eight, but for the network's, the bridge's and the broadcast's");
         let lent = |name: &str| given.iter().map(|address| (*address, name.to_owned())).collect::<Leases>();
         assert!(free(&at, &DnsmasqHosts::default(), &lent("b")).is_err(), "lent ones are not free");
-        assert_eq!(free(&at, &DnsmasqHosts::default(), &lent("a")).expect("its own"), first);
+        assert_eq!(
+            free(&at, &DnsmasqHosts::default(), &lent("A")).map(|it| given.contains(&it)).ok(),
+            Some(true)
+        );
+        let one = Leases::from([(given[3], "A".to_owned()), (given[2], "*".to_owned())]);
+        assert_eq!(
+            free(&at, &DnsmasqHosts::default(), &one).expect("its own"),
+            given[3],
+            "what it is lent it keeps"
+        );
     }
 
     #[test]

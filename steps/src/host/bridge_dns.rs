@@ -34,7 +34,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// What lxc-net's dnsmasq reads.
-pub(super) const DNSMASQ: &str = "/etc/lxc/dnsmasq.conf";
+pub(crate) const DNSMASQ: &str = "/etc/lxc/dnsmasq.conf";
 
 /// By dnsmasq(8), since its version 2.81.
 const IGNORE_CLIENT_ID: &str = "dhcp-ignore-clid";

@@ -5,8 +5,7 @@
 //! know how the bridge is made.
 
 use super::bridge::{DEFAULTS, own_address};
-use super::lxc_net::dnsmasq;
-use super::{lines, program, routes};
+use super::{dnsmasq, lines, program, routes};
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Cmd, Cx, HostFile};
 use ipnet::Ipv4Net;
@@ -109,32 +108,16 @@ struct Served {
 
 /// What lxc-net's dnsmasq was started for, if it runs.
 fn served() -> Result<Option<Served>> {
-    let Some(process) = dnsmasq()? else { return Ok(None) };
-    let path = format!("/proc/{}/cmdline", process.id);
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("read `{path}`"))?,
-    };
-    Ok(Some(parse_command_line(&String::from_utf8_lossy(&text))))
+    let options = dnsmasq::options()?;
+    Ok((!options.is_empty()).then(|| serves(options)))
 }
 
-fn parse_command_line(text: &str) -> Served {
-    let mut words = text.split('\0');
+fn serves(options: Vec<(String, String)>) -> Served {
     let mut served = Served { interface: String::new(), addresses: Vec::new() };
-    while let Some(word) = words.next() {
-        let (option, value) = match word.split_once('=') {
-            Some((option, value)) => (option, Some(value)),
-            None => (word, None),
-        };
-        match option {
-            "--interface" | "-i" => {
-                served.interface = value.or_else(|| words.next()).unwrap_or_default().to_owned();
-            }
-            "--listen-address" | "-a" => {
-                served
-                    .addresses
-                    .extend(value.or_else(|| words.next()).and_then(|value| value.parse::<IpAddr>().ok()));
-            }
+    for (option, value) in options {
+        match option.as_str() {
+            "interface" | "i" => served.interface = value,
+            "listen-address" | "a" => served.addresses.extend(value.parse::<IpAddr>().ok()),
             _ => {}
         }
     }
@@ -224,7 +207,7 @@ mod tests {
     fn what_dnsmasq_serves_is_read_from_its_command_line() {
         let text = "dnsmasq\0--conf-file=/etc/lxc/dnsmasq.conf\0-u\0dnsmasq\0--strict-order\0--listen-address\x0010.0.3.1\0\
             --dhcp-range\x0010.0.3.2,10.0.3.254\0--interface=lxcbr0\0--except-interface=lo\0";
-        let served = parse_command_line(text);
+        let served = serves(dnsmasq::parse(text));
         assert_eq!(served.interface, "lxcbr0");
         assert_eq!(served.addresses, [IpAddr::from([10, 0, 3, 1])]);
     }

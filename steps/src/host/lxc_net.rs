@@ -5,6 +5,7 @@
 
 use super::bridge::{DEFAULTS, own_address};
 use super::bridge_dns::DNSMASQ;
+use super::dnsmasq::dnsmasq;
 use super::process::Process;
 use super::program;
 use crate::farm::Farm;
@@ -24,7 +25,6 @@ use std::time::Duration;
 
 const SERVICE: &str = "lxc-net";
 const PROGRAM: &str = "/usr/libexec/lxc/lxc-net";
-const PID_FILE: &str = "/run/lxc/dnsmasq.pid";
 
 /// The bridge, running with the configuration that is written.
 #[derive(Debug, Serialize)]
@@ -193,11 +193,6 @@ fn check_offload(cx: &Cx, bridge: &str) -> Result<Check> {
 
 fn path(name: &str) -> PathBuf {
     program::find(name).unwrap_or_else(|| name.into())
-}
-
-/// lxc-net's dnsmasq, if it runs.
-pub(super) fn dnsmasq() -> Result<Option<Process>> {
-    Process::of_pid_file(Path::new(PID_FILE), "dnsmasq")
 }
 
 fn await_dnsmasq(cx: &Cx) -> Result<Process> {
