@@ -21,6 +21,7 @@ mod kill;
 mod killed;
 mod like_debootstrap;
 mod looking;
+mod network;
 mod nut;
 mod nut_farm;
 mod outside;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     let trials = [
         harness::TESTS,
         host_steps::TESTS,
+        network::TESTS,
         emulators::TESTS,
         command_line::TESTS,
         terminal::TESTS,

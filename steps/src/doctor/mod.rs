@@ -8,6 +8,7 @@ mod kernel;
 mod leftovers;
 mod memory;
 mod mirrors;
+mod ssh;
 mod symptoms;
 
 use crate::container::Container;
@@ -81,12 +82,13 @@ type Look = fn(&Cx, &Patient<'_>) -> Result<Vec<Finding>>;
 
 /// Everything that is looked at here, in order. What cannot be looked at is a finding as well.
 pub fn examine(cx: &Cx, patient: &Patient<'_>) -> Vec<Finding> {
-    let looks: [(&str, Look); 6] = [
+    let looks: [(&str, Look); 7] = [
         ("kernel", kernel::look),
         ("memory", memory::look),
         ("disk", disk::look),
         ("mirror", mirrors::look),
         ("left-overs", leftovers::look),
+        ("ssh", ssh::look),
         ("symptoms", symptoms::look),
     ];
     let each = |(about, look): &(&str, Look)| match look(cx, patient) {

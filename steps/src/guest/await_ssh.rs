@@ -10,7 +10,8 @@
 //! As the build account, with its key, to the container's **name**: `ssh -o SendEnv='*' abuild@NAME uname -m`. It is proved
 //! that the machine's name is that of the architecture, that a variable of the environment arrives, that the connection
 //! ends at the reserved address, and that the host key is one of those in the container's files. No known_hosts file is
-//! read or changed.
+//! read or changed, and no configuration of ssh is read (`-F none`): where the account's or the host's own makes something else
+//! of `ssh NAME`, a remark says so.
 //!
 //! **A proof is kept** (below `cache/proofs` of the state directory) with a digest of all that it depended on: the very start of
 //! the container, what is in its `/etc` and which packages it has, the account's key and what it trusts, the host's set-up of
@@ -18,7 +19,9 @@
 //! it looks whether the domain runs, whether somebody listens for ssh in it, and whether the host reaches it by its name.
 //!
 //! It tries for five minutes; an emulated system takes 15 to 60 seconds to boot. A system whose init has slept for 30 seconds
-//! without a single process of its own is given up at once: it will not start anything any more. When it never answers,
+//! without a single process of its own is given up at once: it will not start anything any more. So is one that refuses the
+//! account, at once where the reason is known (a home, `.ssh` or `authorized_keys` that others may write to or own) and after 15
+//! seconds otherwise; and after 30 seconds one that a firewall of the host keeps from being reached. When it never answers,
 //! the error says how far it got: what its init runs, the domain, the lease of its address, the port, and the last lines
 //! of its journal and of its console. What is read of the console is not there any more for `virsh console`.
 //!
@@ -32,6 +35,8 @@ use crate::guest::greeting::knock;
 use crate::guest::init_process::{InitProcess, console};
 use crate::guest::reserve_address::reserved;
 use crate::guest::ssh_proof::{Answer, PORT, attempt, prove};
+use crate::guest::ssh_trust::{distrusted, led_astray};
+use crate::host::firewall;
 use crate::inputs;
 use crate::program;
 use crate::resource;
@@ -43,6 +48,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long an account may be refused before that is final.
+const DENIED: Duration = Duration::from_secs(15);
 /// How long it may take to answer once more.
 const AGAIN: Duration = Duration::from_secs(90);
 /// Tells the sshd of a container to read its configuration again.
@@ -64,6 +71,8 @@ fn wait(cx: &Cx, at: &Container) -> Result<()> {
     let mut last = String::new();
     let mut is_reloaded = false;
     let mut busy = begin;
+    let mut denied = None;
+    let mut is_firewall_known = false;
     while begin.elapsed() < PATIENCE {
         match attempt(cx, at)? {
             Answer::Proved => return Ok(()),
@@ -77,11 +86,23 @@ fn wait(cx: &Cx, at: &Container) -> Result<()> {
                 is_reloaded = true;
             }
             Answer::Deaf(reason) | Answer::Wrong(reason) => bail!("{reason}"),
-            Answer::NotYet(reason) if reason != last => {
-                cx.note(&reason);
-                last = reason;
+            Answer::Denied(reason) => {
+                last = tell(cx, &last, reason);
+                if let Some(why) = distrusted(at)? {
+                    return Err(silent(cx, at, format!("the account is not let in: {why}"), &last)?);
+                }
+                if denied.get_or_insert_with(Instant::now).elapsed() >= DENIED {
+                    let status = format!("the account was not let in for {} s", DENIED.as_secs());
+                    return Err(silent(cx, at, status, &last)?);
+                }
             }
-            Answer::NotYet(_) => {}
+            Answer::NotYet(reason) => last = tell(cx, &last, reason),
+        }
+        if begin.elapsed() >= IDLE && !std::mem::replace(&mut is_firewall_known, true) {
+            // Somebody may have set one up since the bridge was started.
+            if let Some(why) = firewall::complaint(cx, &at.farm)? {
+                return Err(silent(cx, at, why, &last)?);
+            }
         }
         if let Lookup::Found(state) = domain::state(cx, &at.name)?
             && state != "running"
@@ -97,6 +118,14 @@ fn wait(cx: &Cx, at: &Container) -> Result<()> {
         cx.sleep(PAUSE)?;
     }
     Err(silent(cx, at, format!("no answer in {} s", PATIENCE.as_secs()), &last)?)
+}
+
+/// Says a reason that is not the last one.
+fn tell(cx: &Cx, last: &str, reason: String) -> String {
+    if reason != last {
+        cx.note(&reason);
+    }
+    reason
 }
 
 /// The failure of a container that never answered, with all that can be told about how far it got.
@@ -203,10 +232,21 @@ impl FarmStep<Container> for AwaitSsh {
         PATIENCE + Duration::from_secs(180)
     }
 
+    fn precondition(&self, cx: &Cx, at: &Container) -> Result<()> {
+        // Other steps may yet make or mend it, and not every container has the host's home.
+        if let Some(why) = distrusted(at)? {
+            cx.doubt(&format!("`{}` may not let the account in: {why}", at.name));
+        }
+        Ok(())
+    }
+
     fn check(&self, cx: &Cx, at: &Container) -> Result<Check> {
         Ok(match prove(cx, at)? {
             Answer::Proved => Check::Satisfied,
-            Answer::NotYet(reason) | Answer::Deaf(reason) | Answer::Wrong(reason) => Check::needed(reason),
+            Answer::NotYet(reason)
+            | Answer::Denied(reason)
+            | Answer::Deaf(reason)
+            | Answer::Wrong(reason) => Check::needed(reason),
         })
     }
 
@@ -215,7 +255,11 @@ impl FarmStep<Container> for AwaitSsh {
     }
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
-        wait(cx, at)
+        wait(cx, at)?;
+        if let Some(how) = led_astray(cx, at)? {
+            cx.remark(&how);
+        }
+        Ok(())
     }
 
     /// An emulated system that has just booted takes its time for the second answer, if its files have changed meanwhile so

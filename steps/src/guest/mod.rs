@@ -35,6 +35,7 @@ mod reserve_address;
 mod ssh;
 mod ssh_inputs;
 mod ssh_proof;
+pub(crate) mod ssh_trust;
 mod sshd_accept_env;
 mod stand_ins;
 mod start_domain;

@@ -64,6 +64,8 @@ impl<'a> Ssh<'a> {
             .args(variables)
             .args(wrapper)
             .arg("ssh")
+            // Neither the account's configuration nor the host's says what is meant by a container's name.
+            .args(["-F", "none"])
             .args(options.iter().flat_map(|option| ["-o", *option]))
             .arg("-i")
             .arg(self.at.farm.key())

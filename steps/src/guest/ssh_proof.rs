@@ -22,6 +22,8 @@ pub(crate) enum Answer {
     Proved,
     /// It does not answer, for this reason, and may yet.
     NotYet(String),
+    /// It answers, and does not let the account in, for this reason. That may only be so while it boots.
+    Denied(String),
     /// It answers, but does not take what it is to take: its sshd may not have read how it is configured by now.
     Deaf(String),
     /// It answers, and not as it should; it will not mend itself.
@@ -129,7 +131,9 @@ impl Target<'_> {
         let output = cx.probe(&self.ssh(&token))?;
         if !output.status.success() {
             let why = output.stderr.trim().lines().last().unwrap_or("no answer in time").to_owned();
-            return Ok(Answer::NotYet(format!("ssh {}@{}: {why}", self.at.farm.account.user, self.at.name)));
+            let reason = format!("ssh {}@{}: {why}", self.at.farm.account.user, self.at.name);
+            let is_denied = why.contains("Permission denied (");
+            return Ok(if is_denied { Answer::Denied(reason) } else { Answer::NotYet(reason) });
         }
         Ok(self.judge(&token, &output.stdout))
     }

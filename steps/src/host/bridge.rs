@@ -30,11 +30,19 @@
 //! an edit and the restart does not lose the restart: the next run sees that they differ. It also switches
 //! transmit checksum offload off on the bridge, since the DHCP clients of emulated containers drop packets without checksums.
 //!
+//! lxc-net reads `/etc/default/lxc`, and that one is to read `/etc/default/lxc-net`: one that does not, or that sets something else
+//! after it, is a complaint before anything runs. In the end it counts how dnsmasq was called: one that was started with
+//! other settings than are written is started again.
+//!
+//! A firewall that stops DHCP, names or ssh on the bridge, or the containers' way out, is a complaint as well, with the table and
+//! the chain that do it and the command that lets it through. That is tried, as root, in network namespaces of our own that
+//! have the host's rules and a bridge of that name; nothing of the host's is touched.
+//!
 //! **To take it back** `drover destroy`; or stop lxc-net (`/usr/libexec/lxc/lxc-net stop`, or `systemctl disable --now lxc-net`) and remove
 //! the lines.
 
 use super::lxc_net::LxcNet;
-use super::{bridge_place, lines};
+use super::{bridge_place, lines, lxc_defaults};
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
@@ -92,7 +100,9 @@ impl FarmStep<Farm> for Bridge {
     }
 
     fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
-        bridge_place::ensure_free(cx, &self.name, self.network)
+        bridge_place::ensure_free(cx, &self.name, self.network)?;
+        let before = HostFile::new(DEFAULTS).read()?.unwrap_or_default();
+        lxc_defaults::ensure_read(cx, &self.edit(&before))
     }
 
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {

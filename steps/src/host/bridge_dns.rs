@@ -21,7 +21,7 @@
 //! **To take it back** `drover destroy`; or remove the three lines, and the hosts file if it is empty; then restart lxc-net.
 
 use super::bridge::DEFAULTS;
-use super::lines;
+use super::{lines, lxc_defaults};
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
@@ -66,6 +66,11 @@ impl FarmStep<Farm> for BridgeDns {
 
     fn provides(&self, _at: &Farm) -> Vec<Resource> {
         vec![Resource::new(LXC_NET_INPUT, "BridgeDns")]
+    }
+
+    fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
+        let before = HostFile::new(DEFAULTS).read()?.unwrap_or_default();
+        lxc_defaults::ensure_read(cx, &lines::assign(&before, "LXC_DHCP_CONFILE", DNSMASQ))
     }
 
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {

@@ -5,9 +5,10 @@
 
 use super::bridge::{DEFAULTS, own_address};
 use super::bridge_dns::DNSMASQ;
-use super::dnsmasq::dnsmasq;
+use super::dnsmasq::{self, dnsmasq};
 use super::process::Process;
 use super::program;
+use super::{firewall, lines};
 use crate::farm::Farm;
 use crate::inputs;
 use crate::ours;
@@ -61,19 +62,27 @@ impl FarmStep<Farm> for LxcNet {
         Duration::from_secs(120)
     }
 
+    fn precondition(&self, cx: &Cx, at: &Farm) -> Result<()> {
+        firewall::ensure_open(cx, at)
+    }
+
     fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
         check_interface(&at.bridge)
             .and_then(|| Ok(program::check_installed(&["ip", "ethtool"])))?
             .and_then(|| check_address(cx, at))?
             .and_then(|| check_current(at))?
+            .and_then(check_called)?
             .and_then(|| check_offload(cx, &at.bridge))?
             .and_then(|| service::check_enabled(cx, SERVICE))
     }
 
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         service::await_starter(cx, SERVICE)?;
-        let up =
-            check_interface(&at.bridge).and_then(|| check_address(cx, at))?.and_then(|| check_current(at))?;
+        firewall::ensure_open(cx, at)?;
+        let up = check_interface(&at.bridge)
+            .and_then(|| check_address(cx, at))?
+            .and_then(|| check_current(at))?
+            .and_then(check_called)?;
         if let Check::Needed { reason, .. } = up {
             cx.note(&format!("lxc-net is restarted: {reason}"));
             // What is read now is what dnsmasq reads; an edit after this shows as a difference.
@@ -180,6 +189,34 @@ fn check_current(farm: &Farm) -> Result<Check> {
         Some(_) => Check::needed("lxc-net was started before its configuration got its present text"),
         None => Check::needed("it is not known which configuration lxc-net was started with"),
     })
+}
+
+/// Whether the dnsmasq that runs was called as the settings say: whatever they read like, that is what counts.
+fn check_called() -> Result<Check> {
+    let settings = HostFile::new(DEFAULTS).read()?.unwrap_or_default();
+    let called = dnsmasq::options()?;
+    let wanted = [
+        ("LXC_BRIDGE", "interface"),
+        ("LXC_ADDR", "listen-address"),
+        ("LXC_DHCP_RANGE", "dhcp-range"),
+        ("LXC_DHCP_CONFILE", "conf-file"),
+    ];
+    for (setting, option) in wanted {
+        let Some(value) = lines::assigned(&settings, setting).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        let has: Vec<_> =
+            called.iter().filter(|(name, _)| name == option).map(|(_, has)| has.as_str()).collect();
+        // lxc-net may add more to a range, such as its netmask.
+        if !has.iter().any(|has| *has == value || has.starts_with(&format!("{value},"))) {
+            let has = if has.is_empty() { "none".to_owned() } else { has.join(" and ") };
+            return Ok(Check::needed(format!(
+                "dnsmasq was started with --{option} {has}, not {value} as {DEFAULTS} says: see what else sets {setting} in \
+                 /etc/default/lxc"
+            )));
+        }
+    }
+    Ok(Check::Satisfied)
 }
 
 /// Emulated DHCP clients do not see the kernel's mark on packets whose checksum is left to the hardware.

@@ -1,0 +1,269 @@
+//! A network that does not let DHCP or ssh through is said before anything waits for it; reservations are dnsmasq's; and what is
+//! not proved is never taken for done.
+
+use crate::Test;
+use crate::contract::run;
+use crate::farm::{CONTAINERS, PAIR, answers, drover, outcomes};
+use crate::site::Site;
+use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+use throwaway::Host;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_firewall_is_named_with_the_command_that_opens_it", firewalls),
+    ("settings_of_lxc_net_that_do_not_count_are_told_before_it_starts", settings),
+    ("what_an_earlier_step_mends_does_not_stop_the_run", mended),
+    ("a_container_that_was_not_proved_is_made_anew", unproved),
+    ("a_login_that_cannot_work_is_not_waited_for", logins),
+];
+
+const NODE: &str = "host/lxc-net";
+
+/// Rules as people have them, each with what is said of them, and how they are taken back if not by the command that is told.
+const FIREWALLS: &[(&str, &[&str], Option<&str>)] = &[
+    (
+        "nft 'table inet filter { chain input { type filter hook input priority 0; policy drop; ct state established,related \
+         accept; iif lo accept; tcp dport 22 accept; }; }'",
+        &[
+            "(table `inet filter`, chain `input`) stops requests for an address",
+            "`nft insert rule inet filter input iifname \"lxcbr0\" accept`",
+        ],
+        None,
+    ),
+    (
+        "nft 'table ip own { chain guard { udp dport { 53, 67 } drop; }; chain in { type filter hook input priority 10; jump guard; }; }'",
+        &["(table `ip own`, chain `guard`) stops requests", "stops questions for names"],
+        None,
+    ),
+    (
+        "nft 'table inet filter { chain out { type filter hook output priority 0; policy drop; oif lo accept; }; }'",
+        &[
+            "(table `inet filter`, chain `out`) stops answers",
+            "stops ssh from the host",
+            "out oifname \"lxcbr0\" accept`",
+        ],
+        None,
+    ),
+    (
+        "nft 'table inet filter { chain forward { type filter hook forward priority 0; policy drop; }; }'",
+        &["(table `inet filter`, chain `forward`) stops connections of the containers to the world"],
+        None,
+    ),
+    (
+        "nft 'table bridge filter { chain input { type filter hook input priority 0; policy drop; }; }'",
+        &["(table `bridge filter`, chain `input`) stops requests", "meta ibrname \"lxcbr0\" accept"],
+        Some("nft delete table bridge filter"),
+    ),
+    (
+        "ip link add lxcbr0 type bridge; nft 'table netdev edge { chain in { type filter hook ingress device \"lxcbr0\" priority 0; \
+         ip protocol udp drop; }; }'",
+        &["(table `netdev edge`, chain `in`) stops requests", "nft -a list chain netdev edge in"],
+        Some("nft delete table netdev edge; ip link del lxcbr0"),
+    ),
+    (
+        "iptables -P INPUT DROP",
+        &["(table `ip filter`, chain `INPUT`) stops requests", "`iptables -I INPUT -i lxcbr0 -j ACCEPT`"],
+        None,
+    ),
+    (
+        "iptables -N DOCKER-USER; iptables -A DOCKER-USER -j RETURN; iptables -A FORWARD -j DOCKER-USER; iptables -P FORWARD DROP; \
+         iptables -A FORWARD -i docker0 -j ACCEPT",
+        &[
+            "chain `FORWARD`) stops connections of the containers to the world",
+            "`iptables -I DOCKER-USER -i lxcbr0 -j ACCEPT && ",
+        ],
+        None,
+    ),
+    (
+        "iptables -N ufw-before-input; iptables -A INPUT -j ufw-before-input; iptables -P INPUT DROP; iptables -A ufw-before-input \
+         -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables -P FORWARD DROP",
+        &["`ufw allow in on lxcbr0`", "`ufw route allow in on lxcbr0 && ufw route allow out on lxcbr0`"],
+        Some("iptables -P INPUT ACCEPT; iptables -P FORWARD ACCEPT"),
+    ),
+    (
+        "nft 'table inet firewalld { chain filter_INPUT { type filter hook input priority 10; ct state established accept; iif lo \
+         accept; reject with icmpx admin-prohibited; }; }'",
+        &[
+            "chain `filter_INPUT`) stops requests",
+            "`firewall-cmd --permanent --zone=trusted --add-interface=lxcbr0 && firewall-cmd --reload`",
+        ],
+        Some("nft delete table inet firewalld"),
+    ),
+];
+
+fn firewalls(site: &Site) -> Result<()> {
+    let host = site.fresh_host("firewalls")?;
+    run(&host, PAIR, "host/packages")?;
+    for (spoil, complaints, mend) in FIREWALLS {
+        host.shell(spoil)?;
+        let before = host.shell("nft list ruleset; ip -oneline link; ls /run/netns 2>/dev/null || true")?;
+        let stopped =
+            drover(&host, &["run", "--only", NODE, PAIR])?.exits(7).with_context(|| (*spoil).to_owned())?;
+        for complaint in *complaints {
+            ensure!(stopped.stderr.contains(complaint), "`{complaint}` is not in:\n{}", stopped.stderr);
+        }
+        let doctor = drover(&host, &["doctor", PAIR])?.exits(7)?.stdout;
+        ensure!(doctor.contains("the host's firewall (table"), "{doctor}");
+        let after = host.shell("nft list ruleset; ip -oneline link; ls /run/netns 2>/dev/null || true")?;
+        ensure!(before == after, "looking changed the host:\n{before}\n{after}");
+        match mend {
+            Some(mend) => drop(host.shell(mend)?),
+            None => follow(&host)?,
+        }
+        let planned = drover(&host, &["plan", "--only", NODE, PAIR])?.ok()?.stdout;
+        ensure!(!planned.contains("firewall"), "after `{spoil}` was mended:\n{planned}");
+        host.shell("nft flush ruleset")?;
+    }
+    // What concerns IPv6 alone, or others, stops nothing of this.
+    for harmless in [
+        "nft 'table ip6 filter { chain input { type filter hook input priority 0; policy drop; }; }'",
+        "nft 'table inet filter { chain input { type filter hook input priority 0; iifname \"eth9\" drop; tcp dport 25 reject; }; }'",
+    ] {
+        host.shell(harmless)?;
+        let planned = drover(&host, &["plan", "--only", NODE, PAIR])?.ok()?.stdout;
+        ensure!(!planned.contains("firewall"), "`{harmless}`:\n{planned}");
+        host.shell("nft flush ruleset")?;
+    }
+    Ok(())
+}
+
+/// Does what is told until nothing more is told: one command at a time, as somebody would who reads it.
+fn follow(host: &Host) -> Result<()> {
+    for _ in 0..6 {
+        let said = drover(host, &["run", "--only", NODE, PAIR])?;
+        let Some((_, rest)) = said.stderr.split_once("the host's firewall (") else { return Ok(()) };
+        let rest = rest.split_once(": `").context("no command is told")?.1;
+        let command = rest.split('`').next().unwrap_or_default();
+        host.shell(command).with_context(|| said.stderr.clone())?;
+    }
+    anyhow::bail!("what is told does not open it")
+}
+
+fn settings(site: &Site) -> Result<()> {
+    let host = site.fresh_host("lxc-net-settings")?;
+    run(&host, PAIR, "host/packages")?;
+    host.shell("cp /etc/default/lxc /var/tmp/lxc")?;
+    for (node, spoil, complaint) in [
+        ("host/bridge", "sed -i '/lxc-net/d' /etc/default/lxc", "does not read `/etc/default/lxc-net`"),
+        ("host/bridge-dns", "sed -i '/lxc-net/d' /etc/default/lxc", "does not read `/etc/default/lxc-net`"),
+        ("host/bridge", "echo LXC_ADDR=10.9.9.1 >>/etc/default/lxc", "sets LXC_ADDR (to `10.9.9.1`) after"),
+        (
+            "host/bridge-dns",
+            "echo LXC_DHCP_CONFILE=/x >>/etc/default/lxc",
+            "sets LXC_DHCP_CONFILE (to `/x`) after",
+        ),
+    ] {
+        host.shell(spoil)?;
+        let stopped = drover(&host, &["run", "--only", node, PAIR])?.exits(7)?;
+        ensure!(stopped.stderr.contains(complaint), "`{complaint}` is not in:\n{}", stopped.stderr);
+        let doctor = drover(&host, &["doctor", PAIR])?.exits(7)?.stdout;
+        ensure!(doctor.contains(complaint), "{doctor}");
+        host.shell("cp /var/tmp/lxc /etc/default/lxc")?;
+    }
+    reservations(&host)?;
+    for node in ["host/bridge", "host/bridge-dns", NODE] {
+        run(&host, PAIR, node)?;
+    }
+    let called = host.shell("tr '\\0' ' ' </proc/$(cat /run/lxc/dnsmasq.pid)/cmdline")?;
+    ensure!(called.contains("--conf-file=/etc/lxc/dnsmasq.conf"), "{called}");
+    drover(&host, &["plan", "--detailed-exitcode", "--only", "host/*", "--exclude", "host/binfmt*", PAIR])?;
+    // Started again by hand with something else, with files and process as they were noted.
+    host.shell(
+        "cp /etc/default/lxc-net /var/tmp/net; sed -i '/CONFILE/d' /etc/default/lxc-net
+        /usr/libexec/lxc/lxc-net stop; /usr/libexec/lxc/lxc-net start; cp /var/tmp/net /etc/default/lxc-net",
+    )?;
+    run(&host, PAIR, NODE)?;
+    let called = host.shell("tr '\\0' ' ' </proc/$(cat /run/lxc/dnsmasq.pid)/cmdline")?;
+    ensure!(called.contains("--conf-file=/etc/lxc/dnsmasq.conf"), "{called}");
+    Ok(())
+}
+
+/// Reservations in every place that dnsmasq reads: a name that has one is adopted, an address is never given twice.
+fn reservations(host: &Host) -> Result<()> {
+    host.shell(
+        "mkdir -p /etc/lxc/hosts.d; echo '52:54:00:00:00:09,10.0.3.98' >/etc/lxc/hosts.d/mac
+        printf 'dhcp-host=JENKINS-DEBIAN12-AMD64,10.0.3.99 # by hand\\ndhcp-hostsdir=/etc/lxc/hosts.d\\n' >>/etc/lxc/dnsmasq.conf",
+    )?;
+    let amd64 = "jenkins-debian12-amd64/reserve-address";
+    drover(host, &["plan", "--detailed-exitcode", "--only", amd64, PAIR])?.exits(0)?;
+    for taken in ["10.0.3.98", "10.0.3.99"] {
+        let value = format!("each.ReserveAddress=Fixed({taken:?})");
+        let words = ["run", "--only", "jenkins-debian12-arm64/reserve-address", "--set", &value, PAIR];
+        let refused = drover(host, &words)?;
+        ensure!(refused.stderr.contains("is taken by the line"), "{taken}: {}", refused.stderr);
+    }
+    Ok(())
+}
+
+fn mended(site: &Site) -> Result<()> {
+    let host = site.fresh_host("mended")?;
+    host.shell(
+        "sed 's/HostPackages,/HostPackages, RelocateCache,/' /run/farm/plans/debian-pair.ron >/root/relocated.ron
+        mkdir -p /var/cache/lxc; mount -t tmpfs -o nodev,size=50m tmpfs /var/cache/lxc; mkdir /var/cache/lxc/debian",
+    )?;
+    // What is mounted there cannot be moved: that is for whoever mounted it, and told at once.
+    let stopped = drover(&host, &["run", "--only", "host/relocate-cache", "/root/relocated.ron"])?;
+    ensure!(stopped.exits(0).is_err(), "a mount was moved");
+    host.shell("umount /var/cache/lxc; rm -rf /var/cache/lxc; mount --bind /var /var; mount -o remount,bind,nodev /var")?;
+    let unpack = "bootstrap/debian-bookworm-amd64/unpack";
+    let planned = drover(&host, &["plan", "--until", unpack, "/root/relocated.ron"])?.ok()?.stdout;
+    ensure!(planned.contains("is mounted nodev") && planned.contains("`host/relocate-cache`"), "{planned}");
+    drover(&host, &["run", "--until", unpack, "/root/relocated.ron"])?.ok()?;
+    let outcomes = outcomes(&host)?;
+    ensure!(outcomes.get(unpack).is_some_and(|it| it == "changed"), "{outcomes:?}");
+    Ok(())
+}
+
+/// A container of which `lxc-create` says that it is made, and that has no host keys, is none: the next run makes it anew.
+fn unproved(site: &Site) -> Result<()> {
+    let host = site.built("unproved")?;
+    run(&host, PAIR, "host/*")?;
+    let (name, machine) = CONTAINERS[0];
+    host.shell(&format!("virsh -c lxc:///system undefine {name}; rm -rf /srv/libvirt/rootfs/{name}"))?;
+    host.shell(&format!(
+        "printf '#!/bin/sh\\n/usr/bin/lxc-create \"$@\" || exit\\nrm -f /srv/libvirt/rootfs/{name}/rootfs/etc/ssh/ssh_host_*\\n' \
+            >/usr/local/bin/lxc-create; chmod +x /usr/local/bin/lxc-create"
+    ))?;
+    let node = format!("{name}/lxc-create");
+    for _ in 0..2 {
+        let failed = drover(&host, &["run", "--only", &node, PAIR])?.exits(1)?;
+        let told = failed.stdout + &failed.stderr;
+        ensure!(told.contains("has no ssh host keys"), "{told}");
+        drover(&host, &["plan", "--detailed-exitcode", "--only", &node, PAIR])?.exits(2)?;
+    }
+    host.shell("rm /usr/local/bin/lxc-create")?;
+    run(&host, PAIR, &format!("{name}/*"))?;
+    ensure!(outcomes(&host)?.get(&node).is_some_and(|it| it == "changed"), "{:?}", outcomes(&host)?);
+    answers(&host, name, machine)
+}
+
+fn logins(site: &Site) -> Result<()> {
+    let host = site.built("logins")?;
+    run(&host, PAIR, "host/*")?;
+    let (name, _) = CONTAINERS[0];
+    let all = format!("{name}/*");
+    // What others make of a name is nothing to Drover.
+    host.shell(&format!(
+        "printf 'Host jenkins-*\\n  ProxyCommand false\\n  Port 2222\\n' >>/etc/ssh/ssh_config
+        install -o abuild -g abuild -m 600 /dev/stdin /home/abuild/.ssh/config <<.\nHost {name}\n  HostName nowhere.invalid\n.\n"
+    ))?;
+    run(&host, PAIR, &all)?;
+    let doctor = drover(&host, &["doctor", PAIR])?.stdout;
+    ensure!(doctor.contains(&format!("`ssh {name}` of `abuild` is not what Drover proves")), "{doctor}");
+    // A home that others may write to: known, so not waited for.
+    host.shell(&format!(
+        "chmod 777 /home/abuild; rm -rf /var/lib/drover/cache/proofs; virsh -c lxc:///system destroy {name}"
+    ))?;
+    let doctor = drover(&host, &["doctor", PAIR])?.stdout;
+    ensure!(doctor.contains("others than `abuild` may write to `/home/abuild` (mode 0777)"), "{doctor}");
+    let begun = Instant::now();
+    let failed = drover(&host, &["run", "--only", &all, PAIR])?.exits(1)?;
+    let told = failed.stdout + &failed.stderr;
+    ensure!(
+        told.contains("may write to `/home/abuild`") && told.contains("chmod go-w /home/abuild"),
+        "{told}"
+    );
+    ensure!(begun.elapsed() < Duration::from_secs(90), "it was waited for {:?}", begun.elapsed());
+    host.shell("chmod 755 /home/abuild")?;
+    run(&host, PAIR, &all)
+}
