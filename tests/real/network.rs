@@ -32,14 +32,14 @@ const FIREWALLS: &[(&str, &[&str], Option<&str>)] = &[
     ),
     (
         "nft 'table ip own { chain guard { udp dport { 53, 67 } drop; }; chain in { type filter hook input priority 10; jump guard; }; }'",
-        &["(table `ip own`, chain `guard`) stops requests", "stops questions for names"],
+        &["(table `ip own`, chain `guard`) stops requests", "questions for names"],
         None,
     ),
     (
         "nft 'table inet filter { chain out { type filter hook output priority 0; policy drop; oif lo accept; }; }'",
         &[
             "(table `inet filter`, chain `out`) stops answers",
-            "stops ssh from the host",
+            "ssh from the host",
             "out oifname \"lxcbr0\" accept`",
         ],
         None,

@@ -76,8 +76,7 @@ fn look(cx: &Cx, farm: &Farm) -> Result<Option<String>> {
         }
         return Ok(None);
     }
-    let told: Vec<_> = tried.stopped.iter().map(|stopped| stopped.tell(farm, &rules)).collect();
-    Ok(Some(told.join("; ")))
+    Ok(Some(tell(&tried.stopped, farm, &rules)))
 }
 
 /// A kind of traffic that does not get through.
@@ -130,12 +129,24 @@ fn attempt(cx: &Cx, farm: &Farm, rules: &Rules) -> Result<Tried> {
     Ok(Tried { stopped: stopped.collect(), not_loaded: not_loaded.map(str::to_owned).collect() })
 }
 
-impl Stopped {
-    fn tell(&self, farm: &Farm, rules: &Rules) -> String {
-        let by = self.by.clone().or_else(|| rules.legacy_culprit(self.what)).unwrap_or_default();
+/// What is stopped, each chain once with all that it stops and the command that lets it through.
+fn tell(stopped: &[Stopped], farm: &Farm, rules: &Rules) -> String {
+    // A packet that only follows another one, such as a question for a hardware address, tells nothing of its own.
+    let any = stopped.iter().find_map(|stopped| stopped.by.clone());
+    let mut told: Vec<(String, String, Vec<&str>)> = Vec::new();
+    for Stopped { what, by } in stopped {
+        let by =
+            by.clone().or_else(|| rules.legacy_culprit(what)).or_else(|| any.clone()).unwrap_or_default();
         let (chain, mend) = (by.chain_in_words(), remedy::of(&by, farm, rules));
-        format!("the host's firewall ({chain}) stops {}: {mend}", self.what)
+        match told.iter_mut().find(|known| (&known.0, &known.1) == (&chain, &mend)) {
+            Some(known) => known.2.push(what),
+            None => told.push((chain, mend, vec![what])),
+        }
     }
+    let told = told.into_iter().map(|(chain, mend, what)| {
+        format!("the host's firewall ({chain}) stops {}: {mend}", what.join(", "))
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// The interface by which the host reaches the world, with an address in it.

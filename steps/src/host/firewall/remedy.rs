@@ -49,8 +49,8 @@ fn by_nft(Culprit { family, table, chain, direction, .. }: &Culprit, bridge: &st
     match (family.as_str(), direction.as_str()) {
         ("", _) => "find the rule, and let through what comes from the bridge and goes to it".to_owned(),
         ("netdev", _) => format!(
-            "`nft -a list chain netdev {table} {chain}` shows the rule; `nft insert rule netdev {table} {chain} ip protocol \
-             {{ tcp, udp }} accept` lets it through, {lasting}"
+            "`nft insert rule netdev {table} {chain} ip protocol {{ tcp, udp }} accept` (`nft -a list chain netdev {table} {chain}` \
+             shows what stops it), {lasting}"
         ),
         ("bridge", "iif") => format!("`{}`, {lasting}", insert("bridge", "meta ibrname")),
         ("bridge", _) => format!("`{}`, {lasting}", insert("bridge", "meta obrname")),
