@@ -16,15 +16,26 @@ pub struct Entry {
     pub reason: &'static str,
     /// Where in the guest there must be nothing for them to be native; `{triplet}` is the guest's.
     pub unless: &'static [&'static str],
-    /// Whether it can be made to write numbers in the processor's own order of bytes: in a guest of the other order it is
-    /// native only where it is known what runs, and was compared.
-    pub ordered: bool,
+    /// What of what it writes depends on the processor's order of bytes.
+    pub order: Order,
     /// Whether the program answers with the name of its own architecture, which then has to be made the guest's.
     pub named: bool,
 }
 
+/// What of what a program writes depends on the processor's order of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing.
+    None,
+    /// What it is asked to write so: in a guest of the other order it is native only where it is known what runs, and was
+    /// compared.
+    Possible,
+    /// All: in a guest of the other order it is never native.
+    Certain,
+}
+
 const fn entry(package: &'static str, programs: &'static [&'static str], reason: &'static str) -> Entry {
-    Entry { package, directory: "/usr/bin", programs, reason, unless: &[], ordered: false, named: false }
+    Entry { package, directory: "/usr/bin", programs, reason, unless: &[], order: Order::None, named: false }
 }
 
 /// All of them.
@@ -36,13 +47,14 @@ pub const LIST: &[Entry] = &[
     ),
     Entry {
         unless: &["/usr/lib/{triplet}/perl", "/usr/lib/{triplet}/perl5"],
-        ordered: true,
+        order: Order::Possible,
         ..entry(
             "perl-base",
             &["perl"],
             "perl with the compiled modules of its own packages, and the guest's own Config.pm; no script of the base system \
-             packs numbers in the processor's own order, in which the twin's perl would write them. As soon as the guest has others \
-             that are compiled for its processor, perl is emulated",
+             packs numbers in the processor's own order, in which the twin's perl would write them. Of modules from packages of their \
+             own it finds those that the guest has, compiled for its own processor. As soon as the guest has others than the twin, \
+             perl is emulated",
         )
     },
     entry("grep", &["grep"], "text in, text out"),
@@ -165,6 +177,16 @@ pub const LIST: &[Entry] = &[
              the guest's",
         )
     },
+    Entry {
+        order: Order::Certain,
+        ..entry(
+            "libc-bin",
+            &["localedef"],
+            "a locale is numbers of 32 bits in the processor's own order of bytes, and nothing else of the processor is in it: \
+             by its options --big-endian and --little-endian it is made for all others. What it is made of are texts of the \
+             guest. So never where the order is another",
+        )
+    },
     entry("openssh-client", &["ssh-keygen"], "keys are the same text everywhere, and random"),
     entry("openssl", &["openssl"], "keys, digests and certificates are the same bytes everywhere"),
 ];
@@ -187,7 +209,7 @@ mod tests {
     #[test]
     fn what_names_the_processor_is_not_listed() {
         let listed = |name| LIST.iter().any(|entry| entry.programs.contains(&name));
-        for name in ["uname", "arch", "nproc", "od", "ldconfig", "localedef", "getconf", "bash"] {
+        for name in ["uname", "arch", "nproc", "od", "ldconfig", "locale", "getconf", "bash"] {
             assert!(!listed(name), "{name}");
         }
     }

@@ -35,11 +35,20 @@ impl fmt::Display for Unsuitable {
 
 impl std::error::Error for Unsuitable {}
 
+/// What is adapted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One of the listed programs. Where it has the directory of locales by itself, it means the guest's: to write there.
+    Program,
+    /// A library or the loader.
+    Library,
+}
+
 /// Makes a program, a library or the loader look for its own kind below [`PLACE`]. `triplet` is the twin's.
 ///
 /// # Errors
 /// When it is nothing that could be.
-pub fn adapt(file: &mut [u8], triplet: &str) -> Result<(), Unsuitable> {
+pub fn adapt(file: &mut [u8], kind: Kind, triplet: &str) -> Result<(), Unsuitable> {
     if !file.starts_with(b"\x7fELF\x02\x01") {
         return Err(Unsuitable::NoElf);
     }
@@ -53,7 +62,9 @@ pub fn adapt(file: &mut [u8], triplet: &str) -> Result<(), Unsuitable> {
     let libraries = format!("{PLACE}/{LIBRARIES}");
     overwrite(file, &format!("/usr/lib/{triplet}"), &libraries);
     overwrite(file, &format!("/lib/{triplet}"), &libraries);
-    overwrite(file, "/usr/lib/locale", PLACE);
+    if kind == Kind::Library {
+        overwrite(file, "/usr/lib/locale", PLACE);
+    }
     // What the guest's loader goes by is not for ours. There is never a file of that name.
     overwrite(file, "/etc/ld.so.cache", "/proc/self/fd/-1");
     overwrite(file, "/etc/ld.so.preload", "//proc//self/fd/-1");
@@ -103,16 +114,23 @@ mod tests {
     fn names_keep_their_length_and_all_else_its_place() -> Result<(), Unsuitable> {
         let mut file = b"\x7fELF\x02\x01".to_vec();
         file.resize(64, 0);
+        let start = file.clone();
         file.extend(b"/usr/lib/x86_64-linux-gnu/perl-base\0/lib/x86_64-linux-gnu/\0/usr/lib/locale/C\0/etc/ld.so.cache\0");
         let length = file.len();
-        adapt(&mut file, "x86_64-linux-gnu")?;
+        adapt(&mut file, Kind::Library, "x86_64-linux-gnu")?;
         let text = String::from_utf8_lossy(&file[64..]).into_owned();
         assert_eq!(
             text,
             "/proc/tty/ldisc/lib///////perl-base\0/proc/tty/ldisc/lib///\0/proc/tty/ldisc/C\0/proc/self/fd/-1\0"
         );
         assert_eq!(file.len(), length);
-        assert_eq!(adapt(&mut b"#!/bin/sh\n".to_vec(), "x86_64-linux-gnu"), Err(Unsuitable::NoElf));
+        let mut program = [start.as_slice(), b"/usr/lib/locale/locale-archive\0/etc/ld.so.cache\0"].concat();
+        adapt(&mut program, Kind::Program, "x86_64-linux-gnu")?;
+        assert_eq!(program[64..], *b"/usr/lib/locale/locale-archive\0/proc/self/fd/-1\0");
+        assert_eq!(
+            adapt(&mut b"#!/bin/sh\n".to_vec(), Kind::Program, "x86_64-linux-gnu"),
+            Err(Unsuitable::NoElf)
+        );
         Ok(())
     }
 }

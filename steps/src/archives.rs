@@ -29,6 +29,13 @@ pub struct Deb {
     pub sha256: String,
 }
 
+impl Deb {
+    /// Whether it brings modules of perl that are compiled for a processor.
+    pub fn has_perl_modules(&self) -> bool {
+        crate::assist::has_modules(&self.name, self.file.ends_with("_all.deb"))
+    }
+}
+
 /// A line of a manifest.
 impl fmt::Display for Deb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -88,6 +88,13 @@ impl Status {
         self.packages.iter().map(|(name, package)| (name.as_str(), package))
     }
 
+    /// The packages with modules of perl that are compiled for a processor, in no order.
+    pub fn perl_modules(&self) -> impl Iterator<Item = &str> {
+        let here = self.packages().filter(|(_, package)| !package.version.is_empty());
+        let with = here.filter(|(name, package)| crate::assist::has_modules(name, package.arch == "all"));
+        with.map(|(name, _)| name)
+    }
+
     /// Whether the package called `name` is completely installed.
     pub fn is_installed(&self, name: &str) -> bool {
         self.package(name).is_some_and(Package::is_installed)

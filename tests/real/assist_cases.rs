@@ -155,6 +155,11 @@ const CASES: &[(&str, &str)] = &[
         "update-alternatives and diversions",
         "update-alternatives --query awk; dpkg-divert --list; dpkg-statoverride --list; dpkg-trigger --check-supported; echo $?",
     ),
+    ("a locale", "localedef -c -i de_DE -f UTF-8 ./l; (cd l; find . -type f | sort | xargs sha256sum)"),
+    (
+        "locales in an archive",
+        "localedef -c -i en_US -f ISO-8859-1 -A /usr/share/locale/locale.alias en_US; sha256sum /usr/lib/locale/locale-archive; locale -a; rm /usr/lib/locale/locale-archive",
+    ),
     (
         "keys and digests",
         "echo x | openssl dgst -sha256; ssh-keygen -q -t ed25519 -N '' -f k; ssh-keygen -lf k.pub | wc -w",
@@ -234,7 +239,7 @@ fn run(host: &Host, way: &str, root: &str, qemu: &str, script: &str) -> Result<S
     let unshare = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"];
     let guest = [
         "timeout",
-        "60",
+        "300",
         "/usr/bin/env",
         "-i",
         "PATH=/usr/sbin:/usr/bin:/sbin:/bin",

@@ -3,12 +3,13 @@
 # then counted in a file, unless that is what is left out.
 mount -t proc proc "$1/proc"
 if [ "$3" = plain ]; then exec /usr/sbin/chroot "$1" "${@:4}"; fi
-here=/var/lib/drover/cache/assist/debian-bookworm-amd64 entry=/proc/sys/fs/binfmt_misc/qemu-$2
+base=${1##*/rootfs-}
+here=/var/lib/drover/cache/assist/debian-${base%-*}-amd64 entry=/proc/sys/fs/binfmt_misc/qemu-$2
 hex() { sed -n "s/^$1 //p" "$entry" | sed 's/../\\x&/g'; }
 registration=":assist:M:0:$(hex magic):$(hex mask):$here/switch:PF"
 qemu=$(sed -n 's/^interpreter //p' "$entry")
 mount --bind "$here/natives" "$1/proc/tty/ldisc"
-mount --bind "/var/lib/drover/cache/assist/offers/debian-${1##*/rootfs-}" "$1/proc/tty/ldisc/offer"
+mount --bind "/var/lib/drover/cache/assist/offers/debian-$base" "$1/proc/tty/ldisc/offer"
 mount --bind "$qemu" "$1/proc/tty/ldisc/qemu"
 counts=/var/lib/drover/cache/assist/counts/by-hand
 [ -s "$counts" ] || (umask 000; mkdir -p "${counts%/*}"; head -c 32768 /dev/zero >"$counts")

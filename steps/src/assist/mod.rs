@@ -9,5 +9,6 @@ mod offer;
 mod tally;
 mod twin;
 
+pub(crate) use natives::has_modules;
 pub(crate) use offer::{Client, Help, Offer, offer};
 pub(crate) use twin::{Twin, resource};

@@ -3,11 +3,11 @@
 //! They are complete or absent: made beside their place, and renamed. It does not know which guest is offered what.
 
 use crate::base::Base;
-use crate::dpkg::Status;
+use crate::dpkg::{Package, Status};
 use crate::guest::emulate::Guest;
 use anyhow::{Context, Result, ensure};
 use drover_assist::list::LIST;
-use drover_assist::native::{LIBRARIES, LOADER, LOCALE, adapt};
+use drover_assist::native::{Kind, LIBRARIES, LOADER, LOCALE, adapt};
 use drover_assist::{ENTER, SWITCH};
 use drover_engine::{Check, Cmd, Cx, Rootfs};
 use sha2::{Digest, Sha256};
@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of perl-base that say what processor perl was made for: the guest's own are taken.
 pub(super) const PERL_CONFIG: [&str; 2] = ["Config.pm", "Config_heavy.pl"];
+/// The directory of perl's compiled modules that come from packages of their own, below that of libraries.
+pub(super) const MODULES: &str = "perl5";
 /// Services of names that the C library loads by itself; newer ones have the first built in.
 const LOADED_LATER: [&str; 2] = ["libnss_files.so.2", "libnss_compat.so.2"];
 
@@ -32,6 +34,18 @@ pub(super) fn packages(cx: &Cx, twin: &Base) -> Result<Option<BTreeMap<String, S
     let Some(text) = read(&directory(cx, twin).join("packages"))? else { return Ok(None) };
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
     Ok(Some(pairs.map(|(name, version)| (name.to_owned(), version.to_owned())).collect()))
+}
+
+/// Whether packages of that name bring modules of perl that are compiled for a processor. Debian's policy for perl calls all
+/// packages of modules so, and those that are text are for all processors.
+pub(crate) fn has_modules(name: &str, is_for_all: bool) -> bool {
+    name.ends_with("-perl") && !is_for_all
+}
+
+/// The files of perl's modules that come from packages of their own, as paths below [`MODULES`].
+pub(super) fn modules(natives: &Path) -> Result<Vec<String>> {
+    let listed = read(&natives.join("modules.list"))?.unwrap_or_default();
+    Ok(listed.lines().map(str::to_owned).collect())
 }
 
 /// Whether the natives are those of the twin as it is.
@@ -59,7 +73,14 @@ pub(super) fn make(cx: &Cx, twin: &Base) -> Result<()> {
     cx.remove_tree(&partial)?;
     let rootfs = Rootfs::open(twin.rootfs())?;
     let versions = versions(&rootfs)?;
-    let maker = Maker { cx, twin, rootfs, to: partial.join("natives"), programs: partial.join("programs") };
+    let maker = Maker {
+        cx,
+        twin,
+        rootfs,
+        to: partial.join("natives"),
+        programs: partial.join("programs"),
+        modules: partial.join("modules"),
+    };
     for directory in [&maker.to.join(LIBRARIES), &maker.to.join("offer"), &maker.programs] {
         make_directory(directory)?;
     }
@@ -76,12 +97,17 @@ pub(super) fn make(cx: &Cx, twin: &Base) -> Result<()> {
     fs::rename(&partial, &place).with_context(|| format!("rename `{}`", partial.display()))
 }
 
-/// `PACKAGE VERSION` of each package of the list that the twin has.
+/// `PACKAGE VERSION` of each package of the list, or with modules of perl, that the twin has.
 fn versions(rootfs: &Rootfs) -> Result<String> {
     let status = Status::of(rootfs)?;
-    let found = LIST.iter().filter_map(|entry| Some((entry.package, status.package(entry.package)?)));
-    let installed = found.filter(|(_, package)| package.is_installed());
-    Ok(installed.map(|(name, package)| format!("{name} {}\n", package.version)).collect())
+    let is_wanted = |name: &str, package: &Package| {
+        LIST.iter().any(|entry| entry.package == name) || has_modules(name, package.arch == "all")
+    };
+    let installed =
+        status.packages().filter(|(name, package)| package.is_installed() && is_wanted(name, package));
+    let lines: BTreeSet<_> =
+        installed.map(|(name, package)| format!("{name} {}\n", package.version)).collect();
+    Ok(lines.into_iter().collect())
 }
 
 /// What the natives depend on, in short.
@@ -99,8 +125,10 @@ struct Maker<'a> {
     rootfs: Rootfs,
     /// What guests see of it.
     to: PathBuf,
-    /// The programs, from which each guest's offer is made.
+    /// The programs, from which each guest's offer is made,
     programs: PathBuf,
+    /// and the compiled modules of perl that come from packages of their own.
+    modules: PathBuf,
 }
 
 impl Maker<'_> {
@@ -111,7 +139,7 @@ impl Maker<'_> {
             for name in entry.programs {
                 let path = format!("{}/{name}", entry.directory);
                 // Some are scripts or links in some releases; a guest then runs them as such.
-                if self.copy(&path, &self.programs.join(path.trim_start_matches('/')))? {
+                if self.copy(Kind::Program, &path, &self.programs.join(path.trim_start_matches('/')))? {
                     needing.push(path);
                 }
             }
@@ -119,23 +147,24 @@ impl Maker<'_> {
         for name in ["perl-base", "perl"] {
             needing.extend(self.copy_modules(&format!("/usr/lib/{triplet}/{name}"), name)?);
         }
+        needing.extend(self.copy_packaged_modules(&format!("/usr/lib/{triplet}/{MODULES}"))?);
         self.link_perl_config()?;
         ensure!(!needing.is_empty(), "`{}` has none of the listed programs", self.twin.rootfs().display());
         let later = LOADED_LATER.iter().map(|name| format!("/usr/lib/{triplet}/{name}"));
         for library in self.libraries(&needing)?.into_iter().chain(later) {
             let name = Path::new(&library).file_name().context("a library without a name")?;
-            self.copy(&library, &self.to.join(LIBRARIES).join(name))?;
+            self.copy(Kind::Library, &library, &self.to.join(LIBRARIES).join(name))?;
         }
         let loader = format!("/usr/lib/{triplet}/ld-linux-x86-64.so.2");
-        ensure!(self.copy(&loader, &self.to.join(LOADER))?, "`{loader}` is no loader");
+        ensure!(self.copy(Kind::Library, &loader, &self.to.join(LOADER))?, "`{loader}` is no loader");
         self.copy_locale()
     }
 
     /// Copies a program, a library or the loader, adapted. Returns whether there is one at that very path.
-    fn copy(&self, path: &str, to: &Path) -> Result<bool> {
+    fn copy(&self, kind: Kind, path: &str, to: &Path) -> Result<bool> {
         let Some(from) = self.rootfs.locate(path)? else { return Ok(false) };
         let mut bytes = fs::read(&from).with_context(|| format!("read `{}`", from.display()))?;
-        if adapt(&mut bytes, self.twin.arch.triplet()).is_err() {
+        if adapt(&mut bytes, kind, self.twin.arch.triplet()).is_err() {
             return Ok(false);
         }
         make_directory(to.parent().context("a file without a directory")?)?;
@@ -159,9 +188,31 @@ impl Maker<'_> {
         let listed = self.cx.read(&find)?;
         let compiled: Vec<_> = listed.lines().map(|name| format!("{directory}/{name}")).collect();
         for (name, path) in listed.lines().zip(&compiled) {
-            ensure!(self.copy(path, &to.join(name))?, "`{path}` is no library");
+            ensure!(self.copy(Kind::Library, path, &to.join(name))?, "`{path}` is no library");
         }
         Ok(compiled)
+    }
+
+    /// Copies the compiled modules of perl that come from packages of their own, and lists all files of those. What a guest is
+    /// offered of them is only what it has: see `offer`. Returns those that are compiled.
+    fn copy_packaged_modules(&self, directory: &str) -> Result<Vec<String>> {
+        let list = self.modules.with_extension("list");
+        let Some(from) = self.rootfs.locate(directory)? else {
+            write(&list, b"", 0o644)?;
+            return Ok(Vec::new());
+        };
+        let find = Cmd::new("find").arg(&from).args(["-type", "f", "-printf", "%P\\n"]);
+        let listed = self.cx.read(&find)?;
+        write(&list, listed.as_bytes(), 0o644)?;
+        let place = self.to.join(LIBRARIES).join(MODULES);
+        symlink(format!("../offer/{MODULES}"), &place).context("link perl's modules")?;
+        let compiled = listed.lines().filter(|name| is_library(name));
+        let copied = compiled.map(|name| {
+            let path = format!("{directory}/{name}");
+            ensure!(self.copy(Kind::Library, &path, &self.modules.join(name))?, "`{path}` is no library");
+            Ok(path)
+        });
+        copied.collect()
     }
 
     /// Lets perl say of its processor what the guest's own would say.
@@ -183,6 +234,11 @@ impl Maker<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether that is the name of a compiled module.
+pub(super) fn is_library(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "so")
 }
 
 pub(super) fn make_directory(path: &Path) -> Result<()> {

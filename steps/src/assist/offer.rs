@@ -3,13 +3,13 @@
 //! Only natives of the same version of package as the guest has, or is about to have, are offered. Everything is found
 //! out each time anew, and nothing of it is in the guest.
 
-use super::natives::{self, PERL_CONFIG, make_directory};
+use super::natives::{self, MODULES, PERL_CONFIG, is_library, make_directory};
 use super::tally::Tally;
 use crate::architecture::Architecture;
 use crate::base::Base;
 use crate::host::{Rule, registration};
 use anyhow::{Context, Result};
-use drover_assist::list::{Entry, LIST};
+use drover_assist::list::{Entry, LIST, Order};
 use drover_assist::native::LIBRARIES;
 use drover_assist::place::{COUNTS, EMULATOR, NATIVES, PLACE, UNLESS};
 use drover_assist::rename::rename;
@@ -54,6 +54,8 @@ pub(crate) struct Client<'a> {
     pub(crate) is_base: bool,
     /// The versions of its packages, as they are or are about to be.
     pub(crate) version: &'a dyn Fn(&str) -> Option<String>,
+    /// Its packages with compiled modules of perl, those that are about to be there among them: see [`natives::has_modules`].
+    pub(crate) modules: &'a [String],
 }
 
 /// Makes an offer to a system that runs in `jail`.
@@ -83,11 +85,22 @@ pub(crate) fn offer(cx: &Cx, client: &Client<'_>, jail: &Jail) -> Result<Offer> 
     };
     let place = cx.cache("assist").join("offers").join(client.name);
     let tally = Tally::begin(cx.cache("assist").join("counts").join(client.name))?;
-    let maker = Maker { natives: natives::directory(cx, &twin), place, arch: base.arch };
+    let is_same = |package: &str| {
+        let its = packages.get(package).map(|its| upstream(its));
+        its.is_some() && (client.version)(package).as_deref().map(upstream) == its
+    };
+    let natives = natives::directory(cx, &twin);
+    // All or none: who loads one module may need another.
+    let has_all = client.modules.iter().all(|package| is_same(package));
+    let modules = if has_all { natives::modules(&natives)? } else { Vec::new() };
+    let maker = Maker { natives, place, arch: base.arch, modules };
     let count = maker.make(cx, |entry| {
-        let its = packages.get(entry.package).map(|its| upstream(its));
-        let is_fit = !entry.ordered || client.is_base || !base.arch.is_big_endian();
-        is_fit && its.is_some() && (client.version)(entry.package).as_deref().map(upstream) == its
+        let is_fit = match entry.order {
+            Order::None => true,
+            Order::Possible => client.is_base || !base.arch.is_big_endian(),
+            Order::Certain => !base.arch.is_big_endian(),
+        };
+        is_fit && is_same(entry.package)
     })?;
     let jail = maker.jail(jail, &registration).bind(tally.file(), counts_place());
     if let Some(why) = refusal(cx, &jail)? {
@@ -121,6 +134,8 @@ struct Maker {
     natives: PathBuf,
     place: PathBuf,
     arch: Architecture,
+    /// The files of perl's modules from packages of their own; none, if the guest has others.
+    modules: Vec<String>,
 }
 
 /// Offers a program as it is. Returns whether there is one.
@@ -140,6 +155,7 @@ impl Maker {
             count += self.add(entry)?;
         }
         self.add_perl_config()?;
+        self.add_modules()?;
         Ok(count)
     }
 
@@ -167,7 +183,10 @@ impl Maker {
     /// Whether the natives have the same of their own as that directory of libraries.
     fn has_twin(&self, unless: &str) -> bool {
         let name = unless.strip_prefix("/usr/lib/{triplet}/");
-        name.is_some_and(|name| self.natives.join("natives").join(LIBRARIES).join(name).exists())
+        name.is_some_and(|name| match name {
+            MODULES => !self.modules.is_empty(),
+            name => self.natives.join("natives").join(LIBRARIES).join(name).exists(),
+        })
     }
 
     /// Offers a program that answers with the name of the guest's architecture. Returns whether it can.
@@ -191,6 +210,23 @@ impl Maker {
         })
     }
 
+    /// Offers perl's modules from packages of their own, as far as the guest has them when it looks: what is text is the guest's
+    /// own, and only that leads to what is compiled.
+    fn add_modules(&self) -> Result<()> {
+        let triplet = self.arch.triplet();
+        for name in &self.modules {
+            let to = self.place.join(MODULES).join(name);
+            make_directory(to.parent().context("a file without a directory")?)?;
+            if is_library(name) {
+                let from = self.natives.join("modules").join(name);
+                fs::hard_link(&from, &to).with_context(|| format!("offer `{}`", from.display()))?;
+            } else {
+                self.link(&format!("/usr/lib/{triplet}/{MODULES}/{name}"), &to)?;
+            }
+        }
+        Ok(())
+    }
+
     fn link(&self, target: &str, link: &Path) -> Result<()> {
         symlink(target, link).with_context(|| format!("link `{}`", link.display()))
     }
@@ -211,7 +247,45 @@ impl Maker {
 
 #[cfg(test)]
 mod tests {
-    use super::upstream;
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    /// Natives with one module of perl, of a text and of compiled code, and the maker of an offer of them.
+    fn maker(top: &Path, modules: &[&str]) -> Maker {
+        let auto = top.join("natives/modules/5.40/auto");
+        fs::create_dir_all(&auto).expect("a directory");
+        fs::write(auto.join("W.so"), "compiled").expect("a file");
+        Maker {
+            natives: top.join("natives"),
+            place: top.join("offer"),
+            arch: Architecture::Riscv64,
+            modules: modules.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_module_is_there_where_the_guest_has_its_text() {
+        let top = tempfile::tempdir().expect("a directory");
+        let maker = maker(top.path(), &["5.40/W.pm", "5.40/auto/W.so"]);
+        maker.add_modules().expect("an offer");
+        let text = fs::read_link(top.path().join("offer/perl5/5.40/W.pm")).expect("a link");
+        assert_eq!(text, Path::new("/usr/lib/riscv64-linux-gnu/perl5/5.40/W.pm"));
+        let compiled = |path: &str| fs::symlink_metadata(top.path().join(path)).expect("a file").ino();
+        assert_eq!(compiled("offer/perl5/5.40/auto/W.so"), compiled("natives/modules/5.40/auto/W.so"));
+        assert!(maker.has_twin("/usr/lib/{triplet}/perl5") && !maker.has_twin("/usr/lib/{triplet}/perl"));
+    }
+
+    #[test]
+    fn where_the_guest_has_other_modules_none_is_offered() {
+        let top = tempfile::tempdir().expect("a directory");
+        let maker = maker(top.path(), &[]);
+        maker.add_modules().expect("an offer");
+        assert!(!top.path().join("offer").exists() && !maker.has_twin("/usr/lib/{triplet}/perl5"));
+        assert!(
+            natives::has_modules("libtext-charwidth-perl", false)
+                && !natives::has_modules("liberror-perl", true)
+        );
+    }
 
     #[test]
     fn revisions_of_debian_are_not_told_apart() {

@@ -77,7 +77,10 @@ impl FarmStep<Base> for Configure {
         cx.remove_tree(&tmp)?;
         let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?;
         let version = |name: &str| Some(manifest.deb(name).ok()?.version.clone());
-        let client = Client { base: at, name: &at.id(), is_base: true, version: &version };
+        let debs = manifest.debs();
+        let modules: Vec<_> =
+            debs.iter().filter(|deb| deb.has_perl_modules()).map(|deb| deb.name.clone()).collect();
+        let client = Client { base: at, name: &at.id(), is_base: true, version: &version, modules: &modules };
         let ended = guest.assisted(cx, &client, |guest| {
             let rootfs = Rootfs::open(&root)?;
             SecondStage { cx, base: at, manifest: &manifest, guest: guest.clone(), rootfs }.run()

@@ -223,7 +223,10 @@ impl FarmStep<Container> for GuestPackages {
         rootfs.write(POLICY.0, POLICY.1, Access::root(0o755))?;
         let status = Status::of(&rootfs)?;
         let version = |name: &str| lasting_version(&status, &debs, name);
-        let client = Client { base: &at.base, name: &at.name, is_base: false, version: &version };
+        let coming = debs.iter().filter(|deb| deb.has_perl_modules()).map(|deb| deb.name.as_str());
+        let modules: Vec<_> = status.perl_modules().chain(coming).map(str::to_owned).collect();
+        let client =
+            Client { base: &at.base, name: &at.name, is_base: false, version: &version, modules: &modules };
         guest.assisted(cx, &client, |guest| {
             mend(cx, guest, &rootfs, &debs)?;
             for part in order.actions.chunk_by(|one, other| is_unpack(one) == is_unpack(other)) {

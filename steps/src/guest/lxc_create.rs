@@ -191,7 +191,9 @@ impl LxcCreate {
         ensure!(base.is_dir(), "`{}` is not there, and lxc-create would make it by itself", base.display());
         let status = Status::of(&Rootfs::open(&base)?)?;
         let version = |name: &str| Some(status.package(name)?.version.clone());
-        let client = Client { base: &at.base, name: &at.name, is_base: true, version: &version };
+        let modules: Vec<_> = status.perl_modules().map(str::to_owned).collect();
+        let client =
+            Client { base: &at.base, name: &at.name, is_base: true, version: &version, modules: &modules };
         Guest::new(&base).assisted(cx, &client, |guest| {
             half_made::remove(cx, &at.directory())?;
             let mut first = vec![polite_wget(cx)?];
