@@ -14,7 +14,7 @@ pub use undo::{define_ours, names_to_undo, state_to_undo, undo_edit};
 use crate::container::Container;
 use crate::program;
 use anyhow::{Context, Error, Result, bail};
-use drover_engine::{Check, Claim, Cmd, Cx};
+use drover_engine::{Check, Claim, Cmd, Cx, HostFile};
 use std::collections::BTreeSet;
 use std::io::Write;
 use xmltree::{Element, EmitterConfig, XMLNode};
@@ -146,18 +146,9 @@ pub fn state(cx: &Cx, name: &str) -> Result<Lookup<String>> {
     })
 }
 
-/// The names of the domains that run, ours and others'.
-///
-/// # Errors
-/// When virsh cannot be run.
-pub fn running(cx: &Cx) -> Result<Lookup<Vec<String>>> {
-    Ok(match ask(cx, &["list", "--name"])? {
-        Lookup::Found(text) => {
-            let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
-            Lookup::Found(names.map(str::to_owned).collect())
-        }
-        Lookup::Missing(reason) => Lookup::Missing(reason),
-    })
+/// Where libvirt keeps the id of the process that controls the domain `name`, for as long as it runs.
+pub fn controller(name: &str) -> HostFile {
+    HostFile::new(format!("/run/libvirt/lxc/{name}.pid"))
 }
 
 /// What a domain that runs has, or lacks, because its definition has changed since it was started; `None` if it runs as it is

@@ -132,8 +132,8 @@ pub(super) static KNOWN: &[Known] = &[
         transient: false,
         cause: "the emulator cannot do what the container's systemd starts programs by: a file descriptor of the new process \
                 (CLONE_PIDFD), or the execution of an open file (flag O of the registration)",
-        remedy: "`drover doctor` shows which emulator is registered, and with which flags; a newer qemu-user-static (backports), \
-                 registered anew with the flags `OCF`, runs it",
+        remedy: "`Binfmt(emulator: Backports)` or `Binfmt(emulator: Release(\"trixie\"))` in the plan's host fetches a newer \
+                 emulator and registers it with the flags that it needs; then start the container again",
         signs: &[(
             "Failed to spawn executor",
             "console: dev-hugepages.mount: Failed to spawn executor: Invalid argument",

@@ -5,7 +5,7 @@
 use crate::container::Container;
 use crate::domain;
 use anyhow::{Context, Result};
-use drover_engine::{Cx, HostFile};
+use drover_engine::Cx;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,8 +31,7 @@ const READING: Duration = Duration::from_secs(3);
 impl InitProcess {
     /// That of a container; `None` if it does not run: libvirt's controller of it is its parent.
     pub(super) fn of(at: &Container) -> Result<Option<Self>> {
-        let file = HostFile::new(format!("/run/libvirt/lxc/{}.pid", at.name));
-        let controller = file.read()?.and_then(|text| text.trim().parse().ok());
+        let controller = domain::controller(&at.name).read()?.and_then(|text| text.trim().parse().ok());
         let Some(controller) = controller else { return Ok(None) };
         Ok(children(controller)?.first().map(|&id| Self { id }))
     }

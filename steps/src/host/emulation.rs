@@ -7,7 +7,7 @@ use super::keep;
 use super::probe::Probe;
 use super::registration::{self, Registration, Rule};
 use crate::architecture::Architecture;
-use crate::domain::{self, Lookup};
+use crate::domain;
 use crate::farm::Farm;
 use crate::resource::{BINFMT, EMULATION, EMULATOR, PACKAGES};
 use crate::step::FarmStep;
@@ -72,7 +72,9 @@ impl FarmStep<Farm> for Emulation {
     }
 
     fn timeout(&self, _at: &Farm) -> Duration {
-        Duration::from_secs(60)
+        // An entry may be the last that holds a file system which is mounted nowhere any more. Whoever takes it away waits until
+        // all of that is freed: more than a minute was seen.
+        Duration::from_secs(600)
     }
 
     fn check(&self, cx: &Cx, at: &Farm) -> Result<Check> {
@@ -260,14 +262,15 @@ impl Emulation {
         Ok(())
     }
 
-    /// Says which containers run under the registration that was just replaced.
+    /// Says which containers run under the registration that was just replaced. libvirt itself is not asked: it may not be there
+    /// yet.
     fn tell_running(&self, cx: &Cx, at: &Farm) -> Result<()> {
-        let Lookup::Found(running) = domain::running(cx)? else { return Ok(()) };
-        let ours = at.members.systems.iter().filter(|system| system.arch.qemu() == self.arch.qemu());
-        let names: Vec<_> = ours
-            .map(|system| system.name.as_str())
-            .filter(|name| running.iter().any(|it| it == name))
-            .collect();
+        let mut names = Vec::new();
+        for system in at.members.systems.iter().filter(|system| system.arch.qemu() == self.arch.qemu()) {
+            if domain::controller(&system.name).read()?.is_some() {
+                names.push(system.name.as_str());
+            }
+        }
         if !names.is_empty() {
             cx.remark(&format!(
                 "containers that run ({}) start programs under the new registration from now on; what runs in them already \

@@ -47,6 +47,9 @@ pub struct Choice {
 
 /// Where the emulators are that Drover fetched: in a directory for each release that they are of.
 const FETCHED: &str = "/usr/lib/drover/qemu";
+/// Where Debian's packages have their emulators under the names that they are registered by. The kernel may know them before the
+/// packages are there, or after that.
+const PACKAGED: &str = "/usr/libexec/qemu-binfmt";
 
 impl Emulator {
     /// The suite that it is fetched from; `None` for the host's own.
@@ -89,12 +92,19 @@ impl Emulator {
     }
 }
 
+/// What says which release the host is.
+const OS_RELEASE: &str = "/etc/os-release";
+
 /// The release that the host is: `bookworm`.
 fn host_release() -> Result<String> {
-    let file = "/etc/os-release";
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{file}`"))?;
+    code_name()?.with_context(|| format!("`{OS_RELEASE}` has no VERSION_CODENAME"))
+}
+
+/// The same, if the host says it.
+fn code_name() -> Result<Option<String>> {
+    let text = std::fs::read_to_string(OS_RELEASE).with_context(|| format!("cannot read `{OS_RELEASE}`"))?;
     let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    Ok(name.with_context(|| format!("`{file}` has no VERSION_CODENAME"))?.trim_matches('"').to_owned())
+    Ok(name.map(|name| name.trim_matches('"').to_owned()))
 }
 
 /// A version of qemu, as far as it matters.
@@ -217,7 +227,10 @@ pub(crate) fn fitness(cx: &Cx, farm: &Farm, arch: Architecture, release: &Releas
     // A registration that is older than what is installed is renewed.
     let version = match shipped.as_ref().filter(|rule| rule.interpreter.exists()) {
         Some(rule) => version_of(cx, &rule.interpreter)?,
-        None => candidate(cx)?,
+        None => match candidate(cx)? {
+            None => code_name()?.as_deref().and_then(of_release),
+            known => known,
+        },
     };
     Ok(match version {
         Some(version) if needs.is_too_old(&version) => Fitness::Unfit(format!(
@@ -249,7 +262,7 @@ pub(super) fn name(arch: Architecture) -> String {
 
 /// Whether a rule runs what Drover fetched, or what the host's packages ship.
 pub(super) fn is_ours_or_the_hosts(rule: &Rule, shipped: Option<&Rule>) -> bool {
-    rule.interpreter.starts_with(FETCHED)
+    [FETCHED, PACKAGED].iter().any(|place| rule.interpreter.starts_with(place))
         || shipped.is_some_and(|shipped| shipped.interpreter == rule.interpreter)
 }
 
@@ -270,6 +283,13 @@ pub(super) fn registered_version(cx: &Cx, arch: Architecture) -> Result<Option<V
 pub(super) fn version_of(cx: &Cx, interpreter: &Path) -> Result<Option<Version>> {
     let ended = cx.probe(&Cmd::new(interpreter).env("QEMU_VERSION", "1").args(["/bin/true", "true"]))?;
     Ok(ended.stdout.lines().find_map(Version::said))
+}
+
+/// What the packages of a stable release have, which stays as it is for the release's life.
+fn of_release(code_name: &str) -> Option<Version> {
+    const VERSIONS: [(&str, &str); 3] = [("bullseye", "5.2"), ("bookworm", "7.2"), ("trixie", "10.0")];
+    let (_, version) = VERSIONS.iter().find(|(name, _)| *name == code_name)?;
+    Version::of(version)
 }
 
 /// The version that the host's apt would install, as far as it knows one.
@@ -296,6 +316,8 @@ mod tests {
         assert_eq!((version.order, version.to_string().as_str()), ((7, 2), "7.2.22"));
         assert_eq!(Version::of("10.0.13+ds-0+deb13u1").expect("one").order, (10, 0));
         assert_eq!(Version::of("(none)"), None);
+        assert_eq!(of_release("bookworm").expect("one").order, (7, 2));
+        assert_eq!(of_release("sid"), None);
         assert_eq!(Version::said("ok"), None);
     }
 
@@ -317,6 +339,22 @@ mod tests {
             .into();
         assert_eq!(Needs::of_all(&farm, arch), needs("trixie"));
         assert_eq!(Needs::of_all(&farm, other), needs("bookworm"));
+    }
+
+    #[test]
+    fn what_the_hosts_packages_will_have_is_the_hosts() {
+        let rule = |interpreter: &str| {
+            registration::of_line(&format!(r":qemu-aarch64:M::\x7f\x45:\xff\xff:{interpreter}:PF"))
+                .expect("a rule")
+        };
+        let [packaged, fetched, other] = [
+            "/usr/libexec/qemu-binfmt/aarch64-binfmt-P",
+            "/usr/lib/drover/qemu/trixie/aarch64-binfmt-P",
+            "/usr/bin/qemu-aarch64-static",
+        ]
+        .map(rule);
+        assert!(is_ours_or_the_hosts(&packaged, None) && is_ours_or_the_hosts(&fetched, None));
+        assert!(!is_ours_or_the_hosts(&other, None) && is_ours_or_the_hosts(&other, Some(&other)));
     }
 
     #[test]
