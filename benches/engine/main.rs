@@ -72,13 +72,14 @@ fn compare() -> Result<()> {
 /// A host with ninja.
 fn host() -> Result<Host> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
-    // A mirror has indexes for architectures, and the package of its keys, only by what its empty systems have.
     let bookworm = Release {
         code_name: "bookworm",
         packages: &[&["debian-archive-keyring"]],
         architectures: &["amd64"],
+        hosts: &[&["ninja-build"]],
+        backports: &[],
     };
-    let contents = Contents { host: &["ninja-build"], backports: &[], releases: &[bookworm] };
+    let contents = Contents { releases: &[bookworm] };
     let mirror = Mirror::prepare(&ground, &contents)?;
     let options = HostOptions::new().installing_from(&mirror).show(std::env::current_exe()?, BENCH);
     let host = Host::boot(&ground, "engine-bench", options)?;

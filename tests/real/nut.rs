@@ -121,7 +121,7 @@ fn mirror(site: &Site, releases: &[(Release, &[String])]) -> Result<Mirror> {
         .zip(&packages)
         .map(|((release, _), packages)| Release { packages, ..*release })
         .collect();
-    Mirror::prepare(&site.ground, &Contents { releases: &releases, ..FARM })
+    Mirror::prepare(&site.ground, &Contents { releases: &releases })
 }
 
 /// What apt has to be told: what is optional may match nothing.

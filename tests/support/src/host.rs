@@ -194,6 +194,14 @@ impl Host {
         Ok(self.run(&["sh", "-euc", &format!("{NO}\n{script}")])?.ok()?.stdout)
     }
 
+    /// The code name of its release.
+    ///
+    /// # Errors
+    /// When it says none.
+    pub fn release(&self) -> Result<String> {
+        Ok(self.shell(". /etc/os-release; echo $VERSION_CODENAME")?.trim().to_owned())
+    }
+
     /// The command as this machine has to start it for it to run in the host.
     ///
     /// It enters the host's namespaces, and then its control groups.

@@ -9,7 +9,6 @@ pub use farm::{EVERY, FARM};
 
 use crate::cleanup::remove_tree;
 use crate::fault::{Fault, Rule};
-use crate::workshop::RELEASE;
 use crate::{Ground, Host, inside, server};
 use anyhow::{Context, Result};
 use maker::Maker;
@@ -21,15 +20,11 @@ use std::time::{Duration, Instant};
 /// What the mirror has, beside all dependencies.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
-    /// Packages for this machine, of its own release.
-    pub host: &'a [&'a str],
-    /// Packages for this machine, of the backports of its release.
-    pub backports: &'a [&'a str],
-    /// The releases that the mirror has, this machine's own among them.
+    /// The releases that the mirror has.
     pub releases: &'a [Release<'a>],
 }
 
-/// What the mirror has of a release for systems that are empty at first.
+/// What the mirror has of a release, for systems that are empty at first.
 #[derive(Clone, Copy, Debug)]
 pub struct Release<'a> {
     /// Its code name.
@@ -38,6 +33,10 @@ pub struct Release<'a> {
     pub packages: &'a [&'a [&'a str]],
     /// The architectures that the systems have, as Debian calls them.
     pub architectures: &'a [&'a str],
+    /// The same lists for hosts, which have this machine's architecture.
+    pub hosts: &'a [&'a [&'a str]],
+    /// Packages of the release's backports, for hosts as well.
+    pub backports: &'a [&'a str],
 }
 
 /// A mirror on disk.
@@ -62,7 +61,7 @@ impl Mirror {
     pub fn prepare(ground: &Ground, contents: &Contents) -> Result<Self> {
         let all = ground.join("mirror");
         fs::create_dir_all(&all)?;
-        let name = fingerprint(contents)?;
+        let name = fingerprint(contents);
         let dir = all.join(&name);
         if !dir.exists() {
             println!("    making the mirror `{name}`; its packages are fetched once and kept below target/");
@@ -85,7 +84,7 @@ impl Mirror {
             "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/preferences.d/* /var/lib/apt/lists; \
              mkdir -p /etc/apt/sources.list.d /var/lib/apt/lists/partial",
         )?;
-        host.write("/etc/apt/sources.list.d/debian.sources", &sources())?;
+        host.write("/etc/apt/sources.list.d/debian.sources", &sources(&host.release()?))?;
         host.write(
             "/etc/apt/apt.conf.d/99throwaway",
             &format!("Acquire::http::Proxy::{NAME} \"DIRECT\";\n"),
@@ -146,22 +145,23 @@ impl Host {
     }
 }
 
-fn sources() -> String {
+fn sources(release: &str) -> String {
     let part = |tree: &str, suites: &str| {
         format!(
             "Types: deb\nURIs: http://{NAME}/{tree}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n"
         )
     };
-    let security = part("debian-security", &format!("{RELEASE}-security"));
-    format!("{}\n{security}", part("debian", &format!("{RELEASE} {RELEASE}-updates")))
+    let security = part("debian-security", &format!("{release}-security"));
+    format!("{}\n{security}", part("debian", &format!("{release} {release}-updates")))
 }
 
-/// A name that changes with what the mirror is made of: contents, and what this machine has installed.
-fn fingerprint(contents: &Contents) -> Result<String> {
-    const FORMAT: u32 = 4;
-    let installed = fs::read("/var/lib/dpkg/status").context("this machine has no dpkg")?;
-    let mut digest = Sha256::new();
-    digest.update(format!("{FORMAT} {contents:?}"));
-    digest.update(installed);
-    Ok(digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+/// A name that changes with what the mirror is made of, and with nothing of this machine's.
+fn fingerprint(contents: &Contents) -> String {
+    const FORMAT: u32 = 5;
+    short_digest(&format!("{FORMAT} {contents:?}"))
+}
+
+/// A short name for a text.
+fn short_digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 
 /// Where the ground's cache of packages is seen in the workshop.
 const CACHE: &str = "/run/apt";
-/// The release that hosts and containers of the tests run.
-pub(crate) const RELEASE: &str = "bookworm";
 /// Packages for the workshop itself.
 const TOOLS: &[&str] = &["gpg", "gpg-agent", "xz-utils"];
 
@@ -19,6 +17,10 @@ const TOOLS: &[&str] = &["gpg", "gpg-agent", "xz-utils"];
 pub(crate) struct Workshop {
     pub(crate) host: Host,
     cache: PathBuf,
+    /// The code name of this machine's release.
+    release: String,
+    /// The architecture of this machine, as Debian calls it.
+    pub(crate) arch: String,
 }
 
 /// A package that apt fetched.
@@ -27,20 +29,42 @@ pub(crate) struct Fetched {
     pub(crate) stanza: Stanza,
     /// Its file.
     pub(crate) file: PathBuf,
-    /// Whether that index is the security archive's.
-    pub(crate) is_security: bool,
+    /// Where that index is from.
+    pub(crate) suite: Suited,
 }
 
-/// What apt is to fetch with all dependencies: for this machine as it is, or for an empty system.
+/// A kind of suite of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suited {
+    /// The release itself, and its updates.
+    Release,
+    /// Its security archive.
+    Security,
+    /// Its backports.
+    Backports,
+}
+
+impl Suited {
+    /// Of the file in which apt keeps the index.
+    fn of(list: &str) -> Self {
+        match list {
+            _ if list.contains("-security_") => Self::Security,
+            _ if list.contains("-backports_") => Self::Backports,
+            _ => Self::Release,
+        }
+    }
+}
+
+/// What apt is to fetch with all dependencies: for an empty system, or for the workshop as it is.
 pub(crate) struct Order<'a> {
     /// The name of its cache.
     pub(crate) name: &'a str,
-    /// The code name of the release.
+    /// The code name of the release; with `-backports` behind it, the release and its backports.
     pub(crate) release: &'a str,
     /// The architecture, as Debian calls it.
     pub(crate) arch: &'a str,
-    /// Whether dependencies that this machine has installed are left out.
-    pub(crate) for_this_machine: bool,
+    /// Whether dependencies that the workshop has installed are left out.
+    pub(crate) for_workshop: bool,
     /// Lists of names of packages, and of apt's patterns.
     pub(crate) packages: &'a [&'a [&'a str]],
 }
@@ -55,23 +79,24 @@ impl Workshop {
             .share(&cache, CACHE)
             .share(ground.join("mirror"), "/run/mirror");
         let host = Host::boot(ground, "workshop", options)?;
-        let release = host.shell(". /etc/os-release; echo $VERSION_CODENAME")?;
-        ensure!(release.trim() == RELEASE, "this machine is not Debian {RELEASE}, which its tests need");
-        Ok(Self { host, cache })
+        let release = host.release()?;
+        let arch = host.shell("dpkg --print-architecture")?.trim().to_owned();
+        Ok(Self { host, cache, release, arch })
     }
 
     /// Fetches an order. Returns all packages of the indexes that are in its cache; some are in two indexes.
     pub(crate) fn fetch(&self, order: &Order) -> Result<Vec<Fetched>> {
         let apt = self.apt(order)?;
         let update = || self.host.shell(&format!("{apt} -q update"));
-        let of_updates = format!("/dists/{RELEASE}-");
-        self.name_sources(order, order.release == RELEASE)?;
+        let of_updates = format!("/dists/{}-", order.release);
+        self.name_sources(order, order.release == self.release)?;
         if let Err(error) = update() {
             let text = error.to_string();
-            // The mirror may be out of step with updates for one architecture and not for others. This machine needs its own.
+            // The mirror may be out of step with updates for one architecture and not for others. This machine may have
+            // some of its own installed.
             let is_of_updates =
                 |line: &&str| line.starts_with("E: Failed to fetch") && line.contains(&of_updates);
-            let Some(why) = text.lines().find(is_of_updates).filter(|_| !order.for_this_machine) else {
+            let Some(why) = text.lines().find(is_of_updates).filter(|_| !order.for_workshop) else {
                 return Err(error);
             };
             println!("    {} without updates, which cannot be had: {why}", order.name);
@@ -86,13 +111,17 @@ impl Workshop {
         self.fetched(order)
     }
 
-    /// Installs in the workshop itself what it is short of, from the lists of an order for this machine.
-    pub(crate) fn equip(&self, order: &Order) -> Result<()> {
-        let apt = self.apt(order)?;
+    /// Installs in the workshop itself what it is short of.
+    pub(crate) fn equip(&self) -> Result<()> {
         let tools = TOOLS.join(" ");
-        self.host.shell(&format!(
-            "dpkg -s {tools} >/dev/null 2>&1 || DEBIAN_FRONTEND=noninteractive {apt} -qy install {tools}"
-        ))?;
+        if self.host.run(&["sh", "-c", &format!("dpkg -s {tools} >/dev/null 2>&1")])?.status.success() {
+            return Ok(());
+        }
+        let (release, arch) = (self.release.as_str(), self.arch.as_str());
+        let order = Order { name: "workshop", release, arch, for_workshop: true, packages: &[TOOLS] };
+        self.fetch(&order)?;
+        let apt = self.apt(&order)?;
+        self.host.shell(&format!("DEBIAN_FRONTEND=noninteractive {apt} -qy install {tools}"))?;
         Ok(())
     }
 
@@ -103,11 +132,8 @@ impl Workshop {
         fs::create_dir_all(here.join("state/lists/partial"))?;
         fs::create_dir_all(here.join("cache/archives/partial"))?;
         fs::create_dir_all(here.join("parts"))?;
-        let status = if order.for_this_machine {
-            Path::new("/var/lib/dpkg/status").into()
-        } else {
-            dir.join("status")
-        };
+        let status =
+            if order.for_workshop { Path::new("/var/lib/dpkg/status").into() } else { dir.join("status") };
         fs::write(here.join("status"), "")?;
         let options = [
             format!("Dir::State={}", dir.join("state").display()),
@@ -136,16 +162,20 @@ impl Workshop {
         let files = self
             .host
             .shell("cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true")?;
-        let mut lines = one_line_sources(&files);
+        let release = self.release.as_str();
+        let mut lines = one_line_sources(&files, release);
         let stanzas = self
             .host
             .shell("for f in /etc/apt/sources.list.d/*.sources; do cat $f 2>/dev/null && echo; done; true")?;
-        lines.extend(Stanza::all(&stanzas).flat_map(|stanza| deb822_sources(&stanza)));
-        ensure!(!lines.is_empty(), "apt's sources name no mirror of Debian {RELEASE}");
-        let lines = lines.iter().filter_map(|line| line.rsplit_once(RELEASE));
+        lines.extend(Stanza::all(&stanzas).flat_map(|stanza| deb822_sources(&stanza, release)));
+        ensure!(!lines.is_empty(), "apt's sources name no mirror of Debian {release}");
+        let lines = lines.iter().filter_map(|line| line.rsplit_once(release));
         let lines = lines.filter(|(_, part)| with_updates || part.is_empty());
         let text = lines.fold(String::new(), |text, (uri, part)| {
-            format!("{text}deb {uri}{}{part} main\n", order.release)
+            let base = order.release.trim_end_matches("-backports");
+            let backports =
+                if base == order.release { "" } else { &format!("deb {uri}{} main\n", order.release) };
+            format!("{text}deb {uri}{base}{part} main\n{backports}")
         });
         fs::write(self.cache.join(order.name).join("sources.list"), text)
             .context("apt's sources cannot be written")
@@ -159,11 +189,11 @@ impl Workshop {
             let path = entry?.path();
             let name = path.to_string_lossy();
             if name.ends_with("_Packages") {
-                let is_security = name.contains("-security_");
+                let suite = Suited::of(&name);
                 let text = fs::read_to_string(&path).with_context(|| format!("`{name}` cannot be read"))?;
                 let fetched = |stanza: Stanza| {
                     let file = archives.join(stanza.file_name()?);
-                    file.exists().then_some(Fetched { stanza, file, is_security })
+                    file.exists().then_some(Fetched { stanza, file, suite })
                 };
                 found.extend(Stanza::all(&text).filter_map(fetched));
             }
@@ -177,14 +207,14 @@ fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
 }
 
-/// `URI SUITE` of each line for our release, without comments and options.
-fn one_line_sources(text: &str) -> Vec<String> {
+/// `URI SUITE` of each line for a release, without comments and options.
+fn one_line_sources(text: &str, release: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in text.lines() {
         let Some(rest) = line.trim().strip_prefix("deb ") else { continue };
         let rest = rest.split_once(']').map_or(rest, |(_, rest)| rest);
         if let [uri, suite, components @ ..] = rest.split_whitespace().collect::<Vec<_>>().as_slice()
-            && is_ours(suite)
+            && is_of(suite, release)
             && components.contains(&"main")
         {
             found.push(format!("{uri} {suite}"));
@@ -194,19 +224,19 @@ fn one_line_sources(text: &str) -> Vec<String> {
 }
 
 /// The same from a paragraph.
-fn deb822_sources(stanza: &Stanza) -> Vec<String> {
+fn deb822_sources(stanza: &Stanza, release: &str) -> Vec<String> {
     let words = |field| stanza.get(field).unwrap_or_default().split_whitespace();
     if !words("Types").any(|kind| kind == "deb") || !words("Components").any(|component| component == "main")
     {
         return Vec::new();
     }
-    let suites: Vec<_> = words("Suites").filter(|suite| is_ours(suite)).collect();
+    let suites: Vec<_> = words("Suites").filter(|suite| is_of(suite, release)).collect();
     words("URIs").flat_map(|uri| suites.iter().map(move |suite| format!("{uri} {suite}"))).collect()
 }
 
-fn is_ours(suite: &str) -> bool {
-    suite == RELEASE
-        || suite.strip_prefix(RELEASE).is_some_and(|rest| ["-updates", "-security"].contains(&rest))
+fn is_of(suite: &str, release: &str) -> bool {
+    suite == release
+        || suite.strip_prefix(release).is_some_and(|rest| ["-updates", "-security"].contains(&rest))
 }
 
 #[cfg(test)]
@@ -217,9 +247,12 @@ mod tests {
     fn both_forms_of_sources_are_read() {
         let line = "# deb http://a/ bookworm main\ndeb [signed-by=/k] http://b/debian bookworm-security main contrib\n\
                     deb-src http://b/debian bookworm main\ndeb http://c/ sid main\n";
-        assert_eq!(one_line_sources(line), ["http://b/debian bookworm-security"]);
+        assert_eq!(one_line_sources(line, "bookworm"), ["http://b/debian bookworm-security"]);
         let text = "Types: deb deb-src\nURIs: http://d/debian\nSuites: bookworm bookworm-updates sid\nComponents: main\n";
         let stanza = Stanza::all(text).next().expect("there is one");
-        assert_eq!(deb822_sources(&stanza), ["http://d/debian bookworm", "http://d/debian bookworm-updates"]);
+        assert_eq!(
+            deb822_sources(&stanza, "bookworm"),
+            ["http://d/debian bookworm", "http://d/debian bookworm-updates"]
+        );
     }
 }

@@ -4,40 +4,6 @@ use super::{Contents, Release};
 
 /// What the plans of this project install, and where from: hosts, base systems, package sets.
 pub const FARM: Contents<'static> = Contents {
-    host: &[
-        "lxc",
-        "lxc-templates",
-        "libvirt-daemon",
-        "libvirt-daemon-driver-lxc",
-        "libvirt-daemon-system",
-        "libvirt-clients",
-        "qemu-user-static",
-        "binfmt-support",
-        "debootstrap",
-        "mmdebstrap",
-        "dnsmasq-base",
-        "iproute2",
-        "iptables",
-        "nftables",
-        "arch-test",
-        "rsync",
-        "distro-info",
-        "ethtool",
-        "openssh-client",
-        "openssl",
-        "wget",
-        // What the step `Storage` needs for Btrfs.
-        "btrfs-progs",
-        // What `lxc-create -t centos` needs.
-        "dnf",
-        "rpm",
-        // What packages of RPM are made with, and laid out.
-        "createrepo-c",
-        "ca-certificates",
-        "debian-archive-keyring",
-    ],
-    // Emulators that can do what the systemd of trixie asks for.
-    backports: &["qemu-user"],
     releases: &[
         bookworm(&["amd64", "arm64", "s390x"]),
         bullseye(&["amd64", "arm64"]),
@@ -56,7 +22,6 @@ pub const EVERY: Contents<'static> = Contents {
         trixie(&["amd64", "arm64", "armhf", "riscv64"]),
         forky(&["amd64"]),
     ],
-    ..FARM
 };
 
 const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
@@ -64,6 +29,9 @@ const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
         code_name: "bookworm",
         packages: &[BASE, DHCLIENT, MERGED, COMFORT, AUTOTOOLS, YUM],
         architectures,
+        hosts: &[SERVER, PREPARED],
+        // Emulators that can do what the systemd of trixie asks for.
+        backports: &["qemu-user"],
     }
 }
 
@@ -73,15 +41,33 @@ const fn bookworm_of_all(architectures: &'static [&'static str]) -> Release<'sta
 }
 
 const fn bullseye(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "bullseye", packages: &[BASE, DHCLIENT, &["sudo"]], architectures }
+    Release {
+        code_name: "bullseye",
+        packages: &[BASE, DHCLIENT, &["sudo"]],
+        architectures,
+        hosts: &[],
+        backports: &[],
+    }
 }
 
 const fn trixie(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "trixie", packages: &[BASE, DHCLIENT, COMFORT], architectures }
+    Release {
+        code_name: "trixie",
+        packages: &[BASE, DHCLIENT, COMFORT],
+        architectures,
+        hosts: &[SERVER, PREPARED],
+        backports: &[],
+    }
 }
 
 const fn forky(architectures: &'static [&'static str]) -> Release<'static> {
-    Release { code_name: "forky", packages: &[BASE, &["dhcpcd-base", "sudo"]], architectures }
+    Release {
+        code_name: "forky",
+        packages: &[BASE, &["dhcpcd-base", "sudo"]],
+        architectures,
+        hosts: &[],
+        backports: &[],
+    }
 }
 
 /// A base system, and what the template `debian` adds to it.
@@ -116,3 +102,42 @@ const YUM: &[&str] = &["dnf", "rpm"];
 
 /// What the step `Build` is tested with.
 const AUTOTOOLS: &[&str] = &["autoconf", "automake", "gcc", "libc6-dev", "make"];
+
+/// What a host has beside a base system: all of debootstrap's default variant, and what is typed on it.
+pub(crate) const SERVER: &[&str] =
+    &["?priority(important)", "dbus", "libpam-systemd", "make", "sudo", "git", "gpg", "e2fsprogs"];
+
+/// What a host becomes that is prepared for a farm, and what tests install on it.
+const PREPARED: &[&str] = &[
+    "lxc",
+    "lxc-templates",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-lxc",
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "qemu-user-static",
+    "binfmt-support",
+    "debootstrap",
+    "mmdebstrap",
+    "dnsmasq-base",
+    "iproute2",
+    "iptables",
+    "nftables",
+    "arch-test",
+    "rsync",
+    "distro-info",
+    "ethtool",
+    "openssh-client",
+    "openssl",
+    "gpgv",
+    "wget",
+    // What the step `Storage` needs for Btrfs.
+    "btrfs-progs",
+    // What `lxc-create -t centos` needs.
+    "dnf",
+    "rpm",
+    // What packages of RPM are made with, and laid out.
+    "createrepo-c",
+    "ca-certificates",
+    "debian-archive-keyring",
+];

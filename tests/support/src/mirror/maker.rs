@@ -5,7 +5,7 @@
 use super::{KEYRING, TREE};
 use crate::mirror::{Contents, Release};
 use crate::stanza::Stanza;
-use crate::workshop::{Fetched, Order, RELEASE, Workshop};
+use crate::workshop::{Fetched, Order, Suited, Workshop};
 use crate::{Ground, Host, signature};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
@@ -43,46 +43,45 @@ impl Maker<'_> {
     pub(super) fn make(&self) -> Result<()> {
         fs::create_dir_all(self.debian().join("pool"))?;
         let workshop = Workshop::open(self.ground)?;
-        let native = workshop.host.shell("dpkg --print-architecture")?;
-        let arch = native.trim();
-        let packages = &[self.contents.host];
-        let for_host = Order { name: "host", release: RELEASE, arch, for_this_machine: true, packages };
-        let mut of_host = Index::default();
-        self.add(workshop.fetch(&for_host)?, arch, &mut of_host)?;
-        workshop.equip(&for_host)?;
+        workshop.equip()?;
         signature::make_key(&workshop.host)?;
         signature::export_key(&workshop.host, &format!("{TREE}/{}/key.gpg", self.name))?;
         for release in self.contents.releases {
-            let is_own = release.code_name == RELEASE;
-            let index = if is_own { std::mem::take(&mut of_host) } else { Index::default() };
-            self.make_release(&workshop, release, index)?;
+            self.make_release(&workshop, release)?;
         }
-        self.make_backports(&workshop, arch)
+        Ok(())
     }
 
-    /// Fetches and publishes a release, in whose index something may be already.
-    fn make_release(&self, workshop: &Workshop, release: &Release, mut index: Index) -> Result<()> {
-        let Release { code_name, packages, architectures } = *release;
+    /// Fetches and publishes a release.
+    fn make_release(&self, workshop: &Workshop, release: &Release) -> Result<()> {
+        let Release { code_name, packages, architectures, hosts, backports } = *release;
+        let mut index = Index::default();
+        let mut add = |name: &str, arch: &str, packages| {
+            let order = Order { name, release: code_name, arch, for_workshop: false, packages };
+            self.add(workshop.fetch(&order)?, arch, &mut index)
+        };
         for arch in architectures {
-            let name = format!("{code_name}-{arch}");
-            let order = Order { name: &name, release: code_name, arch, for_this_machine: false, packages };
-            self.add(workshop.fetch(&order)?, arch, &mut index)?;
+            add(&format!("{code_name}-{arch}"), arch, packages)?;
+        }
+        if !hosts.is_empty() {
+            add(&format!("{code_name}-hosts"), &workshop.arch, hosts)?;
         }
         self.trust_key(&workshop.host, &mut index)?;
-        self.publish(&workshop.host, release, &index)
+        self.publish(&workshop.host, release, &index)?;
+        if backports.is_empty() { Ok(()) } else { self.make_backports(workshop, code_name, backports) }
     }
 
-    /// Fetches and publishes the backports for this machine.
-    fn make_backports(&self, workshop: &Workshop, arch: &str) -> Result<()> {
-        if self.contents.backports.is_empty() {
-            return Ok(());
-        }
-        let release = format!("{RELEASE}-backports");
-        let packages = &[self.contents.backports];
-        let order = Order { name: "backports", release: &release, arch, for_this_machine: true, packages };
+    /// Fetches and publishes backports for hosts; what they depend on of the release itself is in its own suite.
+    fn make_backports(&self, workshop: &Workshop, code_name: &str, packages: &[&str]) -> Result<()> {
+        let (suite, arch) = (format!("{code_name}-backports"), workshop.arch.as_str());
+        let chosen: Vec<_> = packages.iter().map(|name| format!("{name}/{suite}")).collect();
+        let chosen: Vec<_> = chosen.iter().map(String::as_str).collect();
+        let order = Order { name: &suite, release: &suite, arch, for_workshop: false, packages: &[&chosen] };
+        let mut fetched = workshop.fetch(&order)?;
+        fetched.retain(|package| package.suite == Suited::Backports);
         let mut index = Index::default();
-        self.add(workshop.fetch(&order)?, arch, &mut index)?;
-        let dir = self.debian().join("dists").join(&release);
+        self.add(fetched, arch, &mut index)?;
+        let dir = self.debian().join("dists").join(&suite);
         self.write_suite(&workshop.host, &dir, &[arch], &index.main)
     }
 
@@ -93,10 +92,10 @@ impl Maker<'_> {
     /// Puts packages into the release itself, each once, so that it is whole without updates; those that Debian has in
     /// its security archive are there as well, as after a point release.
     fn add(&self, packages: Vec<Fetched>, arch: &str, index: &mut Index) -> Result<()> {
-        for Fetched { stanza, file, is_security } in packages {
+        for Fetched { stanza, file, suite } in packages {
             let name =
                 file.file_name().context("a package without a file name")?.to_string_lossy().into_owned();
-            if is_security {
+            if suite == Suited::Security {
                 self.list("debian-security", &mut index.security, (&name, &stanza, &file), arch)?;
             }
             self.list("debian", &mut index.main, (&name, &stanza, &file), arch)?;
