@@ -8,6 +8,7 @@
 mod exec;
 
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::ExitCode;
 use throwaway::mirror::{FARM, Mirror};
 use throwaway::{Ground, Host, HostOptions};
@@ -46,18 +47,15 @@ fn main() -> ExitCode {
 fn compare() -> Result<()> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
     let mirror = Mirror::prepare(&ground, &FARM)?;
-    let options = || {
-        HostOptions::new()
-            .installing_from(&mirror)
-            .show(env!("CARGO_BIN_EXE_drover"), "/run/bin/drover")
-            .show(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bootstrap"), "/run/bench")
-    };
-    let ready = ground.layer("bench", options(), |host| {
+    let drover = Path::new(env!("CARGO_BIN_EXE_drover"));
+    let options = HostOptions::usual(&ground, &mirror, drover)?
+        .show(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bootstrap"), "/run/bench");
+    let ready = ground.layer("bench", options.clone(), |host| {
         host.run(&["drover", "run", PLAN, "--until", "*/fetch", "--until", "*/twin"])?.ok()?;
         host.shell("apt-get -qy install --no-install-recommends mmdebstrap").map(drop)
     })?;
     let boot = || {
-        let host = Host::boot(&ground, "bench", options().over(&ready))?;
+        let host = Host::boot(&ground, "bench", options.clone().over(&ready))?;
         // The emulators are the kernel's to remember, and this host was just started.
         host.run(&["drover", "run", PLAN, "--only", "host/*"])?.ok()?;
         anyhow::Ok(host)

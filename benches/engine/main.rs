@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 use std::time::Duration;
-use throwaway::mirror::{Contents, Mirror, Release};
+use throwaway::mirror::{FARM, Mirror};
 use throwaway::{Ground, Host, HostOptions};
 
 /// The first argument of the guardian of a run.
@@ -72,16 +72,10 @@ fn compare() -> Result<()> {
 /// A host with ninja.
 fn host() -> Result<Host> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
-    let bookworm = Release {
-        code_name: "bookworm",
-        packages: &[&["debian-archive-keyring"]],
-        architectures: &["amd64"],
-        hosts: &[&["ninja-build"]],
-        backports: &[],
-    };
-    let contents = Contents { releases: &[bookworm] };
-    let mirror = Mirror::prepare(&ground, &contents)?;
-    let options = HostOptions::new().installing_from(&mirror).show(std::env::current_exe()?, BENCH);
+    let mirror = Mirror::prepare(&ground, &FARM)?;
+    let drover = Path::new(env!("CARGO_BIN_EXE_drover"));
+    let options = HostOptions::usual(&ground, &mirror, drover)?;
+    let options = options.show(std::env::current_exe()?, BENCH);
     let host = Host::boot(&ground, "engine-bench", options)?;
     host.shell("apt-get -q update && apt-get -qy install --no-install-recommends ninja-build")?;
     Ok(host)

@@ -9,6 +9,7 @@
 //! does not know how any of them works.
 
 use anyhow::{Context, Result};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use throwaway::mirror::{EVERY, FARM as MIRRORED, Mirror};
@@ -46,8 +47,8 @@ fn main() -> ExitCode {
 
 fn compare() -> Result<()> {
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
-    let here = Checkout::of(env!("CARGO_MANIFEST_DIR"));
-    let baseline = std::env::var_os("DROVER_BASELINE").map(Checkout::of);
+    let here = Checkout::of(env!("CARGO_MANIFEST_DIR"))?;
+    let baseline = std::env::var_os("DROVER_BASELINE").map(Checkout::of).transpose()?;
     let words: Vec<_> = std::env::args().collect();
     let is_named = |farm: &&Farm| words.iter().any(|word| word == farm.name);
     if words.iter().any(|word| word == "nine") {
@@ -75,7 +76,7 @@ fn compare_nine(ground: &Ground, here: &Checkout, baseline: Option<&Checkout>) -
     let mirror = Mirror::prepare(ground, &EVERY)?;
     println!("\n{PLAN}, from a host where nothing is prepared to containers that answer ssh");
     let timed = |checkout: &Checkout, line: &str| -> Result<f64> {
-        let options = checkout.show(HostOptions::new().installing_from(&mirror));
+        let options = checkout.show(fresh(ground, &mirror)?);
         let host = Host::boot(ground, "bench-farm", options)?;
         checkout.lay(&host)?;
         Ok(checkout.type_in(&host, line)?.wait()?.ok()?.elapsed.as_secs_f64())
@@ -91,11 +92,14 @@ fn compare_nine(ground: &Ground, here: &Checkout, baseline: Option<&Checkout>) -
     Ok(())
 }
 
+/// A host on which nothing is prepared.
+fn fresh(ground: &Ground, mirror: &Mirror) -> Result<HostOptions> {
+    HostOptions::usual(ground, mirror, Path::new(env!("CARGO_BIN_EXE_drover")))
+}
+
 /// A host on which all is done that is not about a container.
 fn prepared(ground: &Ground, mirror: &Mirror, farm: &Farm, checkout: &Checkout) -> Result<Host> {
-    let options = HostOptions::new()
-        .installing_from(mirror)
-        .show(env!("CARGO_BIN_EXE_drover"), "/run/bin/drover")
+    let options = fresh(ground, mirror)?
         .show(concat!(env!("CARGO_MANIFEST_DIR"), "/plans"), "/run/farm/plans")
         .show(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/farm/document.sh"), DOCUMENT);
     let host = Host::boot(ground, "bench-farm", checkout.show(options))?;

@@ -7,6 +7,7 @@
 
 use anyhow::{Context, Result};
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use throwaway::mirror::{FARM as MIRRORED, Mirror};
@@ -39,16 +40,15 @@ fn measure() -> Result<()> {
     let programs: Vec<&str> = if baseline.is_some() { vec!["baseline", "drover"] } else { vec!["drover"] };
     let ground = Ground::below(env!("CARGO_TARGET_TMPDIR"))?;
     let mirror = Mirror::prepare(&ground, &MIRRORED)?;
-    let options = || {
-        let options =
-            HostOptions::new().installing_from(&mirror).show(env!("CARGO_BIN_EXE_drover"), "/run/bin/drover");
-        baseline.iter().fold(options, |options, program| options.show(program, "/run/bin/baseline"))
-    };
-    let built = ground.layer("nine", options(), |host| {
+    let drover = Path::new(env!("CARGO_BIN_EXE_drover"));
+    let options = HostOptions::usual(&ground, &mirror, drover)?;
+    let options =
+        baseline.iter().fold(options, |options, program| options.show(program, "/run/bin/baseline"));
+    let built = ground.layer("nine", options.clone(), |host| {
         host.write(NINE, &plan_of(&nine()))?;
         host.run(&["drover", "run", NINE])?.ok().map(drop)
     })?;
-    let host = Host::boot(&ground, "bench-plan", options().over(&built))?;
+    let host = Host::boot(&ground, "bench-plan", options.over(&built))?;
     // The second run proves anew what the systems have written while they booted.
     for _ in 0..2 {
         host.run(&["drover", "run", NINE])?.ok().context("starting the farm")?;

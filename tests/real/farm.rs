@@ -159,9 +159,10 @@ fn without_uuid(xml: &str) -> String {
 impl Site {
     /// A host in which the pair was built, just started: nothing of it runs.
     pub(crate) fn built(&self, name: &str) -> Result<Host> {
-        let layer =
-            self.ground.existing_layer("pair").context("the test that builds the pair has to run first")?;
-        Host::boot(&self.ground, name, self.options()?.over(&layer))
+        let options = self.options()?;
+        let layer = self.ground.existing_layer("pair", &options);
+        let layer = layer.context("the test that builds the pair has to run first")?;
+        Host::boot(&self.ground, name, options.over(&layer))
     }
 
     /// Proves that the farm in `host` is the one that an uninterrupted run made.

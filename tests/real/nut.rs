@@ -46,7 +46,7 @@ fn installed(site: &Site) -> Result<()> {
     let sets = sets(&["nut-build", "nut-docs"]);
     let bookworm = Release { architectures: &["amd64", "arm64"], ..FARM.releases[0] };
     let mirror = mirror(site, &[(bookworm, &sets)])?;
-    let host = Host::boot(&site.ground, "nut", Site::options_with(&mirror))?;
+    let host = Host::boot(&site.ground, "nut", site.options_with(&mirror)?)?;
     host.write(NAME, PLAN)?;
     drover(&host, &["run", NAME, "--until", "*/lxc-create"])?.ok()?;
     let begun = Instant::now();
@@ -66,7 +66,7 @@ fn whole(site: &Site) -> Result<()> {
     let bookworm = Release { architectures: &["amd64"], ..FARM.releases[0] };
     let bullseye = Release { architectures: &["amd64", "armhf"], ..FARM.releases[1] };
     let mirror = mirror(site, &[(bookworm, &[]), (bullseye, &sets)])?;
-    let host = Host::boot(&site.ground, "nut-farm-whole", Site::options_with(&mirror))?;
+    let host = Host::boot(&site.ground, "nut-farm-whole", site.options_with(&mirror)?)?;
     let run = drover(&host, &["run", WHOLE])?.exits(1)?;
     println!(
         "    {:.0} s; guest-packages: {}",

@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = &[("the_readmes_first_command_builds_a_farm", 
 const SHARE: f64 = 0.8;
 
 fn built(site: &Site) -> Result<()> {
-    let checkout = Checkout::of(env!("CARGO_MANIFEST_DIR"));
+    let checkout = Checkout::of(env!("CARGO_MANIFEST_DIR"))?;
     let host = Host::boot(&site.ground, "pair", checkout.show(site.options()?))?;
     checkout.lay(&host)?;
     checkout.edit(&host, "plans/debian-multiarch.ron", for_the_pair)?;

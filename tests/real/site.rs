@@ -1,6 +1,7 @@
 //! Where the real tests take place: the ground, the mirror, and the layers that they share.
 
 use anyhow::Result;
+use std::path::Path;
 use std::sync::Mutex;
 use throwaway::mirror::{EVERY, FARM, Mirror};
 use throwaway::{Ground, Host, HostOptions, Trace};
@@ -37,20 +38,27 @@ impl Site {
 
     /// What hosts of these tests have: the mirror, drover, the plans.
     pub(crate) fn options(&self) -> Result<HostOptions> {
-        Ok(Self::options_with(&self.mirror()?))
+        self.options_with(&self.mirror()?)
+    }
+
+    /// The same for hosts that are a fresh Debian of that release.
+    pub(crate) fn options_on(&self, release: &str) -> Result<HostOptions> {
+        Ok(with_plans(HostOptions::fresh(&self.ground, &self.mirror()?, release, Path::new(DROVER))?))
     }
 
     /// The same with a mirror that has all architectures.
     pub(crate) fn options_for_all(&self) -> Result<HostOptions> {
-        Ok(Self::options_with(&Mirror::prepare(&self.ground, &EVERY)?))
+        self.options_with(&Mirror::prepare(&self.ground, &EVERY)?)
     }
 
     /// The same with that mirror.
-    pub(crate) fn options_with(mirror: &Mirror) -> HostOptions {
-        let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/plans");
-        HostOptions::new()
-            .installing_from(mirror)
-            .show(env!("CARGO_BIN_EXE_drover"), "/run/bin/drover")
-            .show(plans, "/run/farm/plans")
+    pub(crate) fn options_with(&self, mirror: &Mirror) -> Result<HostOptions> {
+        Ok(with_plans(HostOptions::usual(&self.ground, mirror, Path::new(DROVER))?))
     }
+}
+
+const DROVER: &str = env!("CARGO_BIN_EXE_drover");
+
+fn with_plans(options: HostOptions) -> HostOptions {
+    options.show(concat!(env!("CARGO_MANIFEST_DIR"), "/plans"), "/run/farm/plans")
 }

@@ -1,57 +1,75 @@
 //! A checkout of the project in a throw-away host, in which commands are run as its reader types them.
 //!
 //! The host sees the tree of this machine, what is built there included, at the same path: Cargo would build all of it anew
-//! at another. What the host changes in it is gone with the host. This file does not know what the commands do.
+//! at another. So it sees the tool chain. What the host changes in them is gone with the host. This file does not know what
+//! the commands do.
 
 use crate::{Host, HostOptions, Running};
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A checkout in a host.
 #[derive(Clone, Debug)]
 pub struct Checkout {
     tree: PathBuf,
+    tools: ToolChain,
 }
 
-/// Where a host sees the tree as it is on this machine.
-const TREE: &str = "/run/checkout";
+/// Where a host sees the tree, and the directories of the tool chain, as they are on this machine.
+const SEEN: &str = "/run/checkout";
 
 impl Checkout {
-    /// The checkout at `tree` on this machine, which holds its `target/`.
-    pub fn of(tree: impl Into<PathBuf>) -> Self {
-        Self { tree: tree.into() }
+    /// The checkout at `tree` on this machine, which holds its `target/`, with the tool chain that PATH leads to.
+    ///
+    /// # Errors
+    /// When PATH leads to none.
+    pub fn of(tree: impl Into<PathBuf>) -> Result<Self> {
+        Ok(Self { tree: tree.into(), tools: ToolChain::find()? })
     }
 
-    /// Lets a host see it.
+    /// Lets a host see it. Where the tool chain is part of this machine's system, the host has to be laid over that.
     #[must_use]
     pub fn show(&self, options: HostOptions) -> HostOptions {
-        options.show(&self.tree, TREE)
+        let options = if self.tools.directories.is_empty() { options.on_machine() } else { options };
+        let each = self.directories().enumerate();
+        each.fold(options, |options, (place, directory)| options.show(directory, &format!("{SEEN}/{place}")))
     }
 
-    /// Lays the tree, writable, at its path in `host`, which was given it by [`Checkout::show`].
+    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.tree).chain(self.tools.directories.values())
+    }
+
+    /// Lays all of it, writable, at its paths in `host`, which was given it by [`Checkout::show`].
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn lay(&self, host: &Host) -> Result<()> {
-        let tree = self.tree.display();
-        host.shell(&format!(
-            "mkdir -p '{tree}' /tmp/checkout/upper /tmp/checkout/work
-            mount -t overlay -o lowerdir={TREE},upperdir=/tmp/checkout/upper,workdir=/tmp/checkout/work overlay '{tree}'"
-        ))?;
+        for (place, directory) in self.directories().enumerate() {
+            let (directory, changes) = (directory.display(), format!("/tmp/checkout/{place}"));
+            host.shell(&format!(
+                "mkdir -p '{directory}' {changes}/upper {changes}/work
+                mount -t overlay -o lowerdir={SEEN}/{place},upperdir={changes}/upper,workdir={changes}/work \
+                    overlay '{directory}'"
+            ))?;
+        }
         Ok(())
     }
 
-    /// Changes a file of it in `host`.
+    /// Changes a file of it in `host`, but for its time: what has the file built in is not built anew for that, and a fresh
+    /// host has no linker.
     ///
     /// # Errors
     /// When it does not hold what `edit` expects, or cannot be written.
     pub fn edit(&self, host: &Host, file: &str, edit: impl FnOnce(&str) -> Option<String>) -> Result<()> {
         let path = self.tree.join(file);
         let path = path.to_str().context("a path that is not UTF-8")?;
+        let modified = fs::metadata(host.path(path))?.modified()?;
         let text = edit(&host.read(path)?).with_context(|| format!("`{file}` is not as expected"))?;
-        host.write(path, &text)
+        host.write(path, &text)?;
+        Ok(fs::File::options().write(true).open(host.path(path))?.set_modified(modified)?)
     }
 
     /// The command that the README gives at `place`, counted from 0, among those in its blocks of shell.
@@ -70,27 +88,49 @@ impl Checkout {
     /// # Errors
     /// When it cannot be started.
     pub fn type_in(&self, host: &Host, line: &str) -> Result<Running> {
-        let cargo = tool_chain()?;
         let mut command = host.command(&["sh", "-c", "cd \"$0\" && exec sh -c \"$1\""]);
-        command.arg(&self.tree).arg(line).env("PATH", cargo).env("USER", "root").env("SHELL", "/bin/bash");
-        for name in ["CARGO_HOME", "RUSTUP_HOME"] {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
+        command.arg(&self.tree).arg(line).env("PATH", self.tools.path()?);
+        command.env("USER", "root").env("SHELL", "/bin/bash").envs(&self.tools.directories);
         Running::start(command, line.to_owned())
     }
 }
 
-/// PATH with the directory of this machine's `cargo` in it.
-fn tool_chain() -> Result<OsString> {
-    const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let path = std::env::var_os("PATH").context("this process has no PATH")?;
-    let cargo = std::env::split_paths(&path).find(|directory| directory.join("cargo").is_file());
-    let cargo = cargo.context("there is no `cargo` in PATH")?;
-    ensure!(cargo.is_absolute(), "`cargo` is found by a relative path");
-    let dirs = std::iter::once(cargo).chain(std::env::split_paths(Path::new(SYSTEM)));
-    Ok(std::env::join_paths(dirs)?)
+/// This machine's tool chain.
+#[derive(Clone, Debug)]
+struct ToolChain {
+    /// Where its `cargo` is.
+    cargo: PathBuf,
+    /// The directories that it consists of, by the variables that name them; none if it is part of the system.
+    directories: BTreeMap<&'static str, PathBuf>,
+}
+
+impl ToolChain {
+    fn find() -> Result<Self> {
+        let path = std::env::var_os("PATH").context("this process has no PATH")?;
+        let cargo = std::env::split_paths(&path).find(|directory| directory.join("cargo").is_file());
+        let cargo = cargo.context("there is no `cargo` in PATH")?;
+        ensure!(cargo.is_absolute(), "`cargo` is found by a relative path");
+        let mut directories = BTreeMap::new();
+        if !cargo.starts_with("/usr/bin") {
+            directories.extend(directory("CARGO_HOME", ".cargo"));
+            directories.extend(directory("RUSTUP_HOME", ".rustup"));
+        }
+        Ok(Self { cargo, directories })
+    }
+
+    /// PATH with its `cargo` in it.
+    fn path(&self) -> Result<OsString> {
+        const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let system = std::env::split_paths(SYSTEM);
+        Ok(std::env::join_paths(std::iter::once(self.cargo.clone()).chain(system))?)
+    }
+}
+
+/// A directory of the tool chain: the one that a variable names, or where it is in a home.
+fn directory(variable: &'static str, in_home: &str) -> Option<(&'static str, PathBuf)> {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    let directory = named.or_else(|| Some(std::env::home_dir()?.join(in_home)))?;
+    directory.is_dir().then_some((variable, directory))
 }
 
 /// The commands in the blocks of shell of a text in Markdown, without the remarks behind them.

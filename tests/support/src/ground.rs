@@ -3,6 +3,7 @@
 //! It does not know what is in a layer, only how to make each once.
 
 use crate::cleanup::remove_tree;
+use crate::host::Bottom;
 use crate::{Host, HostOptions};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -17,6 +18,7 @@ pub struct Ground {
 /// The changes that a host left, for other hosts to start from.
 #[derive(Clone, Debug)]
 pub struct Layer {
+    pub(crate) bottom: Bottom,
     pub(crate) path: PathBuf,
 }
 
@@ -66,19 +68,26 @@ impl Ground {
         options: HostOptions,
         make: impl FnOnce(&mut Host) -> Result<()>,
     ) -> Result<Layer> {
-        let path = self.dir.join("layers").join(name);
+        let bottom = options.bottom().clone();
+        let path = self.layer_path(name, &bottom);
         if !path.exists() {
             let mut host = Host::boot_on_copy(self, &format!("layer-{name}"), options)?;
             make(&mut host).with_context(|| format!("layer `{name}` could not be made"))?;
             host.seal(&path)?;
         }
-        Ok(Layer { path })
+        Ok(Layer { bottom, path })
     }
 
-    /// The layer called `name`, if it was made.
-    pub fn existing_layer(&self, name: &str) -> Option<Layer> {
-        let path = self.dir.join("layers").join(name);
-        path.exists().then_some(Layer { path })
+    /// The layer called `name`, if it was made on what hosts with `options` stand on.
+    pub fn existing_layer(&self, name: &str, options: &HostOptions) -> Option<Layer> {
+        let bottom = options.bottom().clone();
+        let path = self.layer_path(name, &bottom);
+        path.exists().then_some(Layer { bottom, path })
+    }
+
+    /// Where a layer is kept: its changes are those of what is at the bottom, and of nothing else.
+    pub(crate) fn layer_path(&self, name: &str, bottom: &Bottom) -> PathBuf {
+        self.dir.join("layers").join(bottom.name()).join(name)
     }
 
     /// Overlayfs cannot keep its changes on another overlayfs, such as a build container's own root.

@@ -5,7 +5,7 @@
 use crate::cleanup::remove_tree;
 use crate::layout::{Bind, Layout};
 use crate::mirror::Mirror;
-use crate::{Finished, Ground, Layer, Running, inside};
+use crate::{Finished, Ground, Layer, Root, Running, inside};
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsStr;
 use std::fs;
@@ -23,9 +23,37 @@ pub enum Network {
     Shared,
 }
 
-/// What a host is made of, beside this machine's own `/`.
+/// What is at the bottom of a host.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Bottom {
+    /// This machine's own `/`, with all that is installed here.
+    #[default]
+    Machine,
+    /// A fresh Debian.
+    Root(Root),
+}
+
+impl Bottom {
+    /// Its name on the ground.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Machine => "machine",
+            Self::Root(root) => &root.name,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Machine => "/".into(),
+            Self::Root(root) => root.path.clone(),
+        }
+    }
+}
+
+/// What a host is made of.
 #[derive(Clone, Debug, Default)]
 pub struct HostOptions {
+    bottom: Bottom,
     layer: Option<Layer>,
     network: Network,
     binds: Vec<Bind>,
@@ -38,9 +66,27 @@ impl HostOptions {
         Self::default()
     }
 
-    /// Lays it over `layer`.
+    /// Makes it a fresh Debian: it has nothing of this machine's `/`.
+    #[must_use]
+    pub fn on(mut self, root: &Root) -> Self {
+        self.bottom = Bottom::Root(root.clone());
+        self
+    }
+
+    /// Lays it over this machine's own `/`, with all that is installed here.
+    pub(crate) fn on_machine(mut self) -> Self {
+        self.bottom = Bottom::Machine;
+        self
+    }
+
+    pub(crate) fn bottom(&self) -> &Bottom {
+        &self.bottom
+    }
+
+    /// Lays it over `layer`, and what that was made on.
     #[must_use]
     pub fn over(mut self, layer: &Layer) -> Self {
+        self.bottom = layer.bottom.clone();
         self.layer = Some(layer.clone());
         self
     }
@@ -80,6 +126,8 @@ pub struct Host {
     name: String,
     /// Its control group.
     group: String,
+    bottom: Bottom,
+    is_over_layer: bool,
     /// What made it, and sweeps behind it.
     program: PathBuf,
     dir: PathBuf,
@@ -108,7 +156,9 @@ impl Host {
         let name = dir.file_name().context("a host without a name")?.to_string_lossy().into_owned();
         let program = ground.program();
         let options = options.show(&program, "/run/bin/throwaway");
-        let is_bare = options.layer.is_none() && !dir.join("upper").exists();
+        let is_machine = matches!(options.bottom, Bottom::Machine);
+        let is_bare = is_machine && options.layer.is_none() && !dir.join("upper").exists();
+        let is_over_layer = options.layer.is_some();
         for part in ["root", "upper", "work"] {
             fs::create_dir_all(dir.join(part))?;
         }
@@ -116,6 +166,7 @@ impl Host {
             name: format!("drover-{name}"),
             group: ground.group(&name),
             root: dir.join("root"),
+            bottom: options.bottom.path(),
             layer: options.layer.map(|layer| layer.path),
             between: dir.join("between"),
             upper: dir.join("upper"),
@@ -125,7 +176,9 @@ impl Host {
         };
         let (outer, init) =
             start(&program, &layout).with_context(|| format!("throw-away host `{name}` cannot be made"))?;
-        let host = Self { name: layout.name, group: layout.group, program, dir, outer, init };
+        let bottom = options.bottom;
+        let host =
+            Self { name: layout.name, group: layout.group, bottom, is_over_layer, program, dir, outer, init };
         if is_bare {
             host.hide_farm()?;
         }
@@ -249,11 +302,12 @@ impl Host {
     /// # Errors
     /// When it started from another layer, or its changes cannot be kept.
     pub fn into_layer(self, ground: &Ground, name: &str) -> Result<Layer> {
-        let path = ground.join("layers").join(name);
-        ensure!(!self.dir.join("between").exists(), "a host over a layer cannot become one");
+        let bottom = self.bottom.clone();
+        let path = ground.layer_path(name, &bottom);
+        ensure!(!self.is_over_layer, "a host over a layer cannot become one");
         remove_tree(&path)?;
         self.seal(&path)?;
-        Ok(Layer { path })
+        Ok(Layer { bottom, path })
     }
 
     /// Ends the host, and keeps its changes at `layer`.

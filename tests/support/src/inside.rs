@@ -94,14 +94,16 @@ fn reap(mut ended: Signals) {
 
 fn make(layout: &Layout) -> Result<()> {
     let root = layout.root.as_path();
+    let bottom = layout.bottom.as_path();
     match &layout.layer {
-        None => overlay(Path::new("/"), &layout.upper, &layout.work, root)?,
-        Some(layer) => {
-            // A layer lies below `/`, so that it cannot be a second lower one: an overlay that nobody writes to is.
+        None => overlay(&[bottom], &layout.upper, &layout.work, root)?,
+        Some(layer) if layer.starts_with(bottom) => {
+            // What lies below another lower one cannot be one itself: an overlay that nobody writes to is.
             let below = layout.between.join("root");
-            overlay(Path::new("/"), layer, &layout.between.join("work"), &below)?;
-            overlay(&below, &layout.upper, &layout.work, root)?;
+            overlay(&[bottom], layer, &layout.between.join("work"), &below)?;
+            overlay(&[&below], &layout.upper, &layout.work, root)?;
         }
+        Some(layer) => overlay(&[layer, bottom], &layout.upper, &layout.work, root)?,
     }
     mount_kind("proc", &root.join("proc"), "")?;
     mount_kind("sysfs", &root.join("sys"), "")?;
@@ -122,14 +124,16 @@ fn make(layout: &Layout) -> Result<()> {
     make_root(root)
 }
 
-fn overlay(lower: &Path, upper: &Path, work: &Path, target: &Path) -> Result<()> {
+/// Of the lower ones, the first is on top.
+fn overlay(lower: &[&Path], upper: &Path, work: &Path, target: &Path) -> Result<()> {
     for directory in [work, target] {
         fs::create_dir_all(directory)?;
     }
     // Without redirects, directories of the lower one could not be renamed, as they can be on an ordinary disk.
+    let lower: Vec<_> = lower.iter().map(|path| path.display().to_string()).collect();
     let options = format!(
         "redirect_dir=on,lowerdir={},upperdir={},workdir={}",
-        lower.display(),
+        lower.join(":"),
         upper.display(),
         work.display()
     );

@@ -15,7 +15,9 @@ pub(crate) struct Layout {
     pub(crate) group: String,
     /// An empty directory that becomes its `/`.
     pub(crate) root: PathBuf,
-    /// The layer that it is laid over, if any, above this machine's own `/`.
+    /// The root file system at the bottom.
+    pub(crate) bottom: PathBuf,
+    /// The layer that it is laid over, if any, above that.
     pub(crate) layer: Option<PathBuf>,
     /// An empty directory, for what is in between.
     pub(crate) between: PathBuf,

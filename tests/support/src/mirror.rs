@@ -5,6 +5,7 @@
 mod farm;
 mod maker;
 
+pub(crate) use farm::SERVER;
 pub use farm::{EVERY, FARM};
 
 use crate::cleanup::remove_tree;
@@ -71,6 +72,11 @@ impl Mirror {
             fs::rename(&partial, &dir)?;
         }
         Ok(Self { dir })
+    }
+
+    /// Its name on the ground, which changes with its contents.
+    pub(crate) fn name(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Where its files are.
@@ -162,6 +168,6 @@ fn fingerprint(contents: &Contents) -> String {
 }
 
 /// A short name for a text.
-fn short_digest(text: &str) -> String {
+pub(crate) fn short_digest(text: &str) -> String {
     Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -138,6 +138,8 @@ const PREPARED: &[&str] = &[
     "rpm",
     // What packages of RPM are made with, and laid out.
     "createrepo-c",
+    // What the engine is measured against.
+    "ninja-build",
     "ca-certificates",
     "debian-archive-keyring",
 ];
