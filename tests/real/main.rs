@@ -10,6 +10,7 @@ mod by_hand;
 mod command_line;
 mod container_steps;
 mod contract;
+mod debian_13;
 mod doctor;
 mod emulators;
 mod farm;
@@ -30,6 +31,7 @@ mod releases;
 mod rpm;
 mod running;
 mod same;
+mod second;
 mod shepherding;
 mod signatures;
 mod site;
@@ -94,7 +96,9 @@ fn main() -> ExitCode {
     .concat()
     .into_iter()
     .map(|test| trial(&test, &site, Turn::beside).with_ignored_flag(ignored));
-    let seldom = assist::IDENTITY.iter().chain(nut::TESTS);
+    let on_fresh_hosts =
+        [debian_13::TESTS, second::TESTS, systemd::OF_DEBIAN_13, emulators::OF_DEBIAN_13].concat();
+    let seldom = assist::IDENTITY.iter().chain(nut::TESTS).chain(&on_fresh_hosts);
     let seldom = seldom.map(|test| trial(test, &site, Turn::beside).with_ignored_flag(true));
     let trials = trials.chain(seldom).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

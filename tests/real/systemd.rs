@@ -1,6 +1,8 @@
-//! A host whose process 1 is systemd: daemons and the bridge are started, enabled and stopped through it.
+//! A host whose process 1 is systemd: daemons and the bridge are started, enabled and stopped through it. One is of Debian 12,
+//! the other of Debian 13, whose systemd knows version 2 of control groups alone.
 
 use crate::Test;
+use crate::debian_13::registered_by_debian_12;
 use crate::farm::PAIR;
 use crate::site::Site;
 use anyhow::{Result, bail, ensure};
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use throwaway::{Finished, Host, Running};
 
 pub(crate) const TESTS: &[Test] = &[("a_host_with_systemd_starts_and_stops_through_it", through_it)];
+/// Not for every day yet.
+pub(crate) const OF_DEBIAN_13: &[Test] = &[("a_debian_13_host_with_systemd_is_prepared", prepared)];
 
 /// A host in a host: processes and mounts of its own, in which systemd is process 1.
 struct Booted<'a> {
@@ -18,31 +22,33 @@ struct Booted<'a> {
     _outer: Running,
 }
 
+/// Where this machine has version 1 of control groups, version 2 beside it: what libvirt does not get on with.
+const HYBRID: &str = "if test -d /sys/fs/cgroup/memory; then
+    mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified; fi";
+
+/// Version 2 of control groups alone, from a group of its own on, which is gone with it.
+const UNIFIED: &str = "mkdir -p /run/second && mount -t cgroup2 cgroup2 /run/second
+    group=$(mktemp -d /run/second/drover-XXXXXX); echo $$ >$group/cgroup.procs
+    echo 'echo 1 >'$group'/cgroup.kill; for i in $(seq 50); do
+        find '$group' -depth -type d -exec rmdir {} + 2>/dev/null; test -d '$group' || exit 0; sleep 0.1
+        done; exit 1' >/run/sweep";
+
 impl<'a> Booted<'a> {
-    /// Boots as far as its basic target: this machine's own services stay where they are.
-    fn boot(host: &'a Host) -> Result<Self> {
-        // Where this machine has version 1 of control groups, version 2 beside it: what libvirt does not get on with.
-        host.shell(
-            "if test -d /sys/fs/cgroup/memory; then
-                mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified; fi",
-        )?;
+    /// Boots as far as its basic target, with control groups that a script prepares: this machine's own services stay where
+    /// they are.
+    fn boot(host: &'a Host, groups: &str) -> Result<Self> {
         // The kernel's registrations are this machine's: systemd's own are not to replace those that other hosts go by.
         host.shell("ln -sf /dev/null /etc/systemd/system/systemd-binfmt.service")?;
-        let outer = host.spawn(&[
-            "env",
-            "container=throwaway",
-            "unshare",
-            "--pid",
-            "--mount",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "sh",
-            "-c",
-            // There already, so that systemd does not mount it on demand: that does not reach from a host to one in it.
-            "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc && \
-             exec /lib/systemd/systemd --system --unit=basic.target",
-        ])?;
+        // Registrations are there already, so that systemd does not mount them on demand: that does not reach from a host to
+        // one in it.
+        let script = format!(
+            "{groups}
+            exec env container=throwaway unshare --pid --mount --cgroup --fork --kill-child --mount-proc sh -euc '
+                test ! -e /run/sweep || {{ umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; }}
+                mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+                exec /lib/systemd/systemd --system --unit=basic.target'"
+        );
+        let outer = host.spawn(&["sh", "-euc", &script])?;
         let mut booted = Self { host, id: String::new(), _outer: outer };
         let until = Instant::now() + Duration::from_secs(180);
         while Instant::now() < until && booted._outer.is_running()? {
@@ -70,9 +76,37 @@ impl<'a> Booted<'a> {
     }
 }
 
+impl Drop for Booted<'_> {
+    fn drop(&mut self) {
+        let swept = self.host.run(&["sh", "-uc", "test ! -e /run/sweep || . /run/sweep"]);
+        if let Err(error) = swept.and_then(Finished::ok) {
+            eprintln!("control groups of systemd are left: {error:#}");
+        }
+    }
+}
+
+/// The host's part of the plan, from nothing. A container is not started: where this machine's controllers belong to version 1 of
+/// control groups, version 2 has none for it.
+fn prepared(site: &Site) -> Result<()> {
+    registered_by_debian_12(site)?;
+    let host = Host::boot(&site.ground, "systemd-13", site.options_on("trixie")?)?;
+    let booted = Booted::boot(&host, UNIFIED)?;
+    let first = booted.run(&["systemctl", "--version"])?.ok()?.stdout;
+    ensure!(first.starts_with("systemd 257 "), "{first}");
+    booted.drover(&["run", PAIR, "--only", "host/*"])?.ok()?;
+    for unit in ["lxc-net", "libvirtd"] {
+        ensure!(booted.is("active", unit)?, "{unit} is not active");
+        ensure!(booted.is("enabled", unit)?, "{unit} is not enabled");
+    }
+    ensure!(host.shell("ip -o -4 address show dev lxcbr0")?.contains("10.0.3.1/24"), "there is no bridge");
+    booted.run(&["virsh", "-c", "lxc:///system", "list", "--all"])?.ok()?;
+    booted.drover(&["plan", PAIR, "--only", "host/*", "--detailed-exitcode"])?.exits(0)?;
+    Ok(())
+}
+
 fn through_it(site: &Site) -> Result<()> {
     let host = site.built("systemd")?;
-    let booted = Booted::boot(&host)?;
+    let booted = Booted::boot(&host, HYBRID)?;
     let kind = booted.run(&["cat", "/proc/1/comm"])?.ok()?.stdout;
     ensure!(kind == "systemd\n", "process 1 is {kind}");
     // Somebody has switched it off: at the next boot there would be no bridge.
