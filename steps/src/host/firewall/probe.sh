@@ -19,9 +19,9 @@ quiet ip link del "$bridge"
 quiet ip link del "$uplink"
 ip link add "$bridge" type bridge && ip address add "$own/$prefix" dev "$bridge" && ip link set "$bridge" up || exit 2
 
-unshare --net sleep 60 &
+unshare --net sleep 60 >/dev/null 2>&1 &
 container=$!
-unshare --net sleep 60 &
+unshare --net sleep 60 >/dev/null 2>&1 &
 outside=$!
 trap 'kill $container $outside 2>/dev/null' EXIT
 ours=$(readlink /proc/$$/ns/net)
