@@ -13,8 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_firewall_is_named_with_the_command_that_opens_it", firewalls),
     ("settings_of_lxc_net_that_do_not_count_are_told_before_it_starts", settings),
     ("what_an_earlier_step_mends_does_not_stop_the_run", mended),
-    ("a_container_that_was_not_proved_is_made_anew", unproved),
-    ("a_login_that_cannot_work_is_not_waited_for", logins),
+    ("a_container_that_was_not_proved_is_made_anew_and_a_login_that_cannot_work_is_not_waited_for", proofs),
 ];
 
 const NODE: &str = "host/lxc-net";
@@ -55,10 +54,10 @@ const FIREWALLS: &[(&str, &[&str], Option<&str>)] = &[
         Some("nft delete table bridge filter"),
     ),
     (
-        "ip link add lxcbr0 type bridge; nft 'table netdev edge { chain in { type filter hook ingress device \"lxcbr0\" priority 0; \
+        "ip link show lxcbr0 >/dev/null 2>&1 || ip link add lxcbr0 type bridge; nft 'table netdev edge { chain in { type filter hook ingress device \"lxcbr0\" priority 0; \
          ip protocol udp drop; }; }'",
         &["(table `netdev edge`, chain `in`) stops requests", "nft -a list chain netdev edge in"],
-        Some("nft delete table netdev edge; ip link del lxcbr0"),
+        Some("nft delete table netdev edge"),
     ),
     (
         "iptables -P INPUT DROP",
@@ -214,50 +213,52 @@ fn mended(site: &Site) -> Result<()> {
     Ok(())
 }
 
+fn proofs(site: &Site) -> Result<()> {
+    let host = site.fresh_host("proofs")?;
+    unproved(&host)?;
+    logins(&host)
+}
+
 /// A container of which `lxc-create` says that it is made, and that has no host keys, is none: the next run makes it anew.
-fn unproved(site: &Site) -> Result<()> {
-    let host = site.built("unproved")?;
-    run(&host, PAIR, "host/*")?;
+fn unproved(host: &Host) -> Result<()> {
     let (name, machine) = CONTAINERS[0];
-    host.shell(&format!("virsh -c lxc:///system undefine {name}; rm -rf /srv/libvirt/rootfs/{name}"))?;
     host.shell(&format!(
         "printf '#!/bin/sh\\n/usr/bin/lxc-create \"$@\" || exit\\nrm -f /srv/libvirt/rootfs/{name}/rootfs/etc/ssh/ssh_host_*\\n' \
             >/usr/local/bin/lxc-create; chmod +x /usr/local/bin/lxc-create"
     ))?;
     let node = format!("{name}/lxc-create");
     for _ in 0..2 {
-        let failed = drover(&host, &["run", "--only", &node, PAIR])?.exits(1)?;
+        let failed = drover(host, &["run", "--until", &node, PAIR])?.exits(1)?;
         let told = failed.stdout + &failed.stderr;
         ensure!(told.contains("has no ssh host keys"), "{told}");
-        drover(&host, &["plan", "--detailed-exitcode", "--only", &node, PAIR])?.exits(2)?;
+        drover(host, &["plan", "--detailed-exitcode", "--only", &node, PAIR])?.exits(2)?;
     }
     host.shell("rm /usr/local/bin/lxc-create")?;
-    run(&host, PAIR, &format!("{name}/*"))?;
-    ensure!(outcomes(&host)?.get(&node).is_some_and(|it| it == "changed"), "{:?}", outcomes(&host)?);
-    answers(&host, name, machine)
+    drover(host, &["run", "--until", name, PAIR])?.ok()?;
+    ensure!(outcomes(host)?.get(&node).is_some_and(|it| it == "changed"), "{:?}", outcomes(host)?);
+    answers(host, name, machine)
 }
 
-fn logins(site: &Site) -> Result<()> {
-    let host = site.built("logins")?;
-    run(&host, PAIR, "host/*")?;
+fn logins(host: &Host) -> Result<()> {
     let (name, _) = CONTAINERS[0];
     let all = format!("{name}/*");
-    // What others make of a name is nothing to Drover.
+    // What others make of a name is nothing to Drover. Without a proof, it logs in anew.
     host.shell(&format!(
         "printf 'Host jenkins-*\\n  ProxyCommand false\\n  Port 2222\\n' >>/etc/ssh/ssh_config
         install -o abuild -g abuild -m 600 /dev/stdin /home/abuild/.ssh/config <<.\nHost {name}\n  HostName nowhere.invalid\n.\n"
     ))?;
-    run(&host, PAIR, &all)?;
-    let doctor = drover(&host, &["doctor", PAIR])?.stdout;
+    host.shell("rm -rf /var/lib/drover/cache/proofs")?;
+    run(host, PAIR, &all)?;
+    let doctor = drover(host, &["doctor", PAIR])?.stdout;
     ensure!(doctor.contains(&format!("`ssh {name}` of `abuild` is not what Drover proves")), "{doctor}");
     // A home that others may write to: known, so not waited for.
     host.shell(&format!(
         "chmod 777 /home/abuild; rm -rf /var/lib/drover/cache/proofs; virsh -c lxc:///system destroy {name}"
     ))?;
-    let doctor = drover(&host, &["doctor", PAIR])?.stdout;
+    let doctor = drover(host, &["doctor", PAIR])?.stdout;
     ensure!(doctor.contains("others than `abuild` may write to `/home/abuild` (mode 0777)"), "{doctor}");
     let begun = Instant::now();
-    let failed = drover(&host, &["run", "--only", &all, PAIR])?.exits(1)?;
+    let failed = drover(host, &["run", "--only", &all, PAIR])?.exits(1)?;
     let told = failed.stdout + &failed.stderr;
     ensure!(
         told.contains("may write to `/home/abuild`") && told.contains("chmod go-w /home/abuild"),
@@ -265,5 +266,5 @@ fn logins(site: &Site) -> Result<()> {
     );
     ensure!(begun.elapsed() < Duration::from_secs(90), "it was waited for {:?}", begun.elapsed());
     host.shell("chmod 755 /home/abuild")?;
-    run(&host, PAIR, &all)
+    run(host, PAIR, &all)
 }
