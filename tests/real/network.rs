@@ -185,11 +185,14 @@ fn reservations(host: &Host) -> Result<()> {
     )?;
     let amd64 = "jenkins-debian12-amd64/reserve-address";
     drover(host, &["plan", "--detailed-exitcode", "--only", amd64, PAIR])?.exits(0)?;
+    host.shell("sed 's/arch: .amd64, arm64./arch: arm64/' /run/farm/plans/debian-pair.ron >/root/one.ron")?;
     for taken in ["10.0.3.98", "10.0.3.99"] {
         let value = format!("each.ReserveAddress=Fixed({taken:?})");
-        let words = ["run", "--only", "jenkins-debian12-arm64/reserve-address", "--set", &value, PAIR];
-        let refused = drover(host, &words)?;
-        ensure!(refused.stderr.contains("is taken by the line"), "{taken}: {}", refused.stderr);
+        let words =
+            ["run", "--only", "jenkins-debian12-arm64/reserve-address", "--set", &value, "/root/one.ron"];
+        let refused = drover(host, &words)?.exits(1)?;
+        let told = refused.stdout + &refused.stderr;
+        ensure!(told.contains("is taken by the line"), "{taken}: {told}");
     }
     Ok(())
 }
