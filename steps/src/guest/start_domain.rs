@@ -14,7 +14,8 @@
 //! **Before it**, where that is needed, comes the step `unit-drop-ins`, which writes drop-ins for units in the container's
 //! `/etc/systemd/system`: `service.d/zz-drover.conf` takes credentials (`ImportCredential=` and the like) from all services of an
 //! emulated systemd, since under qemu-user a service that has some cannot start; `tmp.mount.d/10-drover.conf` gives a
-//! `/tmp` that is in memory half of the domain's memory, not of the host's.
+//! `/tmp` that is in memory half of the domain's memory, not of the host's; `systemd-modules-load.service.d/10-drover.conf` has a
+//! systemd from 257 on load no modules into the host's kernel, for which it may lack the library, and would be `degraded`.
 //!
 //! **A systemd of 258 or later** (Debian 14) ends at once where it sees version 1 of cgroups. libvirt-LXC shows a container
 //! what the host has; so on a host with version 1, such a container is left out of the run from the beginning.

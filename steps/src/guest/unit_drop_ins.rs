@@ -8,6 +8,9 @@
 //! **/tmp.** From Debian 13 on it is a tmpfs of half the memory that the system sees, which in a container is the host's. A
 //! drop-in for `tmp.mount` bounds it by half of the domain's memory.
 //!
+//! **Modules of the kernel.** From Debian 13 on systemd comes without the library that loads them (libkmod). A container that may
+//! load modules then has a failed `systemd-modules-load.service`, and is `degraded`. A drop-in leaves that to the host.
+//!
 //! It does not read units: a systemd is known by its version.
 
 use crate::container::Container;
@@ -33,6 +36,12 @@ pub(super) struct UnitDropIns;
 const CREDENTIALS: &str = "etc/systemd/system/service.d/zz-drover.conf";
 /// One for the mount of /tmp; one with a later name counts more.
 const TMP: &str = "etc/systemd/system/tmp.mount.d/10-drover.conf";
+/// One for the service that loads modules.
+const MODULES: &str = "etc/systemd/system/systemd-modules-load.service.d/10-drover.conf";
+/// The first systemd that loads its libraries when it needs them: packages need not have them all.
+const LOADS_LATER: u32 = 257;
+const NO_MODULES: &str = "# Written by Drover: a container leaves the kernel's modules to the host.\n[Unit]\n\
+                          ConditionVirtualization=!container\n";
 /// What mounts /tmp.
 const TMP_MOUNT: &str = "usr/lib/systemd/system/tmp.mount";
 
@@ -79,6 +88,9 @@ fn wanted(at: &Container, rootfs: &Rootfs) -> Result<Vec<(&'static str, String)>
     if at.base.is_emulated() {
         wanted.extend(without_credentials(version).map(|text| (CREDENTIALS, text)));
     }
+    if version >= LOADS_LATER {
+        wanted.push((MODULES, NO_MODULES.to_owned()));
+    }
     if let Some(memory) = at.memory
         && rootfs.entry(TMP_MOUNT)?.is_some()
     {
@@ -111,8 +123,9 @@ impl FarmStep<Container> for UnitDropIns {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
-        let undo = ours::undo_inside(cx, &at.rootfs(), CREDENTIALS)?;
-        Ok(undo.and(ours::undo_inside(cx, &at.rootfs(), TMP)?))
+        [CREDENTIALS, TMP, MODULES]
+            .into_iter()
+            .try_fold(Undo::default(), |undo, path| Ok(undo.and(ours::undo_inside(cx, &at.rootfs(), path)?)))
     }
 
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
