@@ -12,6 +12,7 @@ mod container_steps;
 mod contract;
 mod debian_13;
 mod doctor;
+mod emulated;
 mod emulators;
 mod farm;
 mod faults;
@@ -36,6 +37,7 @@ mod shepherding;
 mod signatures;
 mod site;
 mod snapshots;
+mod starts;
 mod systemd;
 mod terminal;
 mod undoing;
@@ -100,7 +102,11 @@ fn main() -> ExitCode {
         [debian_13::TESTS, second::TESTS, systemd::OF_DEBIAN_13, emulators::OF_DEBIAN_13].concat();
     let seldom = assist::IDENTITY.iter().chain(nut::TESTS).chain(&on_fresh_hosts);
     let seldom = seldom.map(|test| trial(test, &site, Turn::beside).with_ignored_flag(true));
-    let trials = trials.chain(seldom).collect();
+    // They change what the kernel has registered for all hosts.
+    let changing =
+        emulated::TESTS.iter().map(|test| trial(test, &site, Turn::alone).with_ignored_flag(ignored));
+    let others = emulated::SELDOM.iter().map(|test| trial(test, &site, Turn::alone).with_ignored_flag(true));
+    let trials = trials.chain(changing).chain(seldom).chain(others).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -3,10 +3,10 @@
 use crate::Test;
 use crate::farm::{CONTAINERS, PAIR, answers, drover, left_nothing, outcomes};
 use crate::site::Site;
+use crate::starts::Starts;
 use anyhow::{Context, Result, ensure};
-use std::path::PathBuf;
 use std::time::Duration;
-use throwaway::{Checkout, Finished, Host, Opens, files_below};
+use throwaway::{Checkout, Finished, Host};
 
 pub(crate) const TESTS: &[Test] = &[("the_readmes_first_command_builds_a_farm", built)];
 
@@ -46,33 +46,15 @@ fn for_the_pair(plan: &str) -> Option<String> {
 /// started for it, and how often the emulator; once it boots, all of its programs are emulated.
 fn counted(host: &Host, checkout: &Checkout) -> Result<Finished> {
     const BOOTS: &str = "jenkins-debian12-arm64/start-domain";
-    let natives = host.path("/var/lib/drover/cache/assist");
-    let emulator = host.path("/usr/bin/qemu-aarch64-static");
-    let natives = Opens::of(move || programs(&natives))?;
-    let emulated = Opens::of(move || vec![emulator.clone()])?;
+    let starts = Starts::of(host, "/usr/bin/qemu-aarch64-static")?;
     let mut run = checkout.type_in(host, &checkout.readme(0)?)?;
     while run.is_running()? && !run.stderr()?.contains(BOOTS) {
         std::thread::sleep(Duration::from_millis(100));
     }
-    let (natives, emulated) = (natives.end()?, emulated.end()?);
+    let share = starts.end()?;
     let ended = run.wait_aloud()?;
-    let share = natives as f64 / (natives + emulated) as f64;
-    println!(
-        "    counted by the kernel: {natives} native programs, {emulated} emulated: {:.1} %",
-        share * 100.0
-    );
-    ensure!(
-        ended.code() != Some(0) || share >= SHARE,
-        "only {natives} of {} programs were native",
-        natives + emulated
-    );
+    ensure!(ended.code() != Some(0) || share >= SHARE, "only {:.1} % were native", share * 100.0);
     Ok(ended)
-}
-
-/// The native programs that are offered to emulated systems.
-fn programs(natives: &std::path::Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(natives) else { return Vec::new() };
-    entries.flatten().flat_map(|base| files_below(&base.path().join("programs"))).collect()
 }
 
 fn is_unchanged(host: &Host) -> Result<()> {

@@ -143,8 +143,8 @@ pub(super) static KNOWN: &[Known] = &[
         class: "guest-idle",
         transient: false,
         cause: "the container's init waits and has started nothing: it cannot run programs there",
-        remedy: "the lines of its console say why; under an emulator, `drover doctor` shows which one is registered, and with \
-                 which flags",
+        remedy: "the lines of its console say why; if the emulator is too old for its systemd, `drover doctor` says so, and \
+                 `Binfmt(emulator: Backports)` in the plan's host fetches a newer one; then start the container again",
         signs: &[(
             "its init has slept for * and has started nothing",
             "`ssh -o SendEnv='*' abuild@a uname -m`: its init has slept for 30 s and has started nothing",
