@@ -16,7 +16,7 @@ test: rust
 	cargo test --release --workspace
 
 # Every foreign architecture, an older release and a newer one, with native assist and without; and Debian 13 booted for armhf and
-# riscv64: 35 minutes, 1.2 GB of packages.
+# riscv64: half an hour and more, 1.2 GB of packages.
 identity:
 	cargo test --release --test real -- --ignored identity_
 

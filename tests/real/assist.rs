@@ -103,11 +103,15 @@ impl System {
     }
 }
 
+/// Unassisted, the newer one takes many minutes: its base system is compared by [`IDENTITY`].
+const WITHOUT_NEWER: [&str; 4] =
+    ["--exclude", "newer-arm64/*", "--exclude", "bootstrap/debian-trixie-arm64/*"];
+
 fn same(site: &Site) -> Result<()> {
     let (plain, assisted) = (FEW.host(site, "plain")?, FEW.host(site, "assisted")?);
-    run(&assisted, &[FEW.plan])?;
-    run(&plain, &[FEW.plan, "--no-assist"])?;
-    for system in SYSTEMS {
+    run(&assisted, &[&[FEW.plan][..], &WITHOUT_NEWER].concat())?;
+    run(&plain, &[&[FEW.plan, "--no-assist"][..], &WITHOUT_NEWER].concat())?;
+    for system in SYSTEMS.into_iter().filter(|system| system.release == "bookworm") {
         for node in system.assisted() {
             let said = remark(&plain, &node)?;
             ensure!(said == "under plain qemu: assist is off", "`{node}` says `{said}`");
