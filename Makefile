@@ -1,5 +1,5 @@
 # One line each: what the README says, in short.
-.PHONY: farm test identity nut check bench clean rust
+.PHONY: farm test identity nut check bench deb clean rust
 
 # The first two, for whom has just installed a tool chain: what an older one says of these manifests names no version.
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -33,6 +33,11 @@ check:
 
 bench:
 	cargo bench
+
+# A package for this release of Debian and later ones, which need no Rust: target/drover_*.deb.
+deb: rust
+	cargo build --release
+	packaging/deb.sh target/release/drover target
 
 clean:
 	cargo clean

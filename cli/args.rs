@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 const EXIT_CODES: &str = "Exit codes:
-  0  done                           4  nothing selected
+  0  done                           4  nothing selected, or to resume
   1  a step failed                  6  another run holds the state directory
   2  a run would change something   7  this host lacks something the plan needs
      (plan --detailed-exitcode)     130, 143  interrupted by SIGINT, SIGTERM
@@ -83,6 +83,16 @@ pub(crate) enum Command {
     Destroy(Destroy),
     /// Look after the state directory: what is remembered of runs
     State(State),
+    /// Write all manuals to files: pages for `man`, and the texts of `drover steps`
+    #[command(hide = true)]
+    Manuals(Manuals),
+}
+
+/// Where manuals go.
+#[derive(Debug, Group)]
+pub(crate) struct Manuals {
+    /// The directory; made if it is not there
+    pub(crate) directory: PathBuf,
 }
 
 /// A plan, and which part of it.

@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     WouldChange,
     /// The plan, or the command line, is not valid.
     Invalid,
-    /// The selection selects nothing.
+    /// The selection selects nothing, or there is nothing to resume.
     NothingSelected,
     /// Another run holds the state directory.
     Held,
@@ -51,7 +51,7 @@ impl Exit {
 
     /// What an error ends with.
     pub(crate) fn of(error: &Error) -> Self {
-        if error.is::<drover_engine::NothingSelected>() {
+        if error.is::<drover_engine::NothingSelected>() || error.is::<crate::command::NothingToResume>() {
             Self::NothingSelected
         } else if error.is::<drover_state::Held>() {
             Self::Held

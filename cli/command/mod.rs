@@ -6,6 +6,7 @@ mod graph;
 mod held;
 mod herd;
 mod logs;
+mod manuals;
 mod piped;
 mod plan;
 mod report;
@@ -51,6 +52,18 @@ impl std::fmt::Display for NotRoot {
 
 impl std::error::Error for NotRoot {}
 
+/// There is nothing that could be resumed; the text says why.
+#[derive(Debug)]
+pub(crate) struct NothingToResume(String);
+
+impl std::fmt::Display for NothingToResume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NothingToResume {}
+
 pub(crate) use held::held;
 
 fn require_root() -> Result<()> {
@@ -73,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         Command::Doctor(options) => doctor::doctor(state, options),
         Command::Destroy(options) => destroy::destroy(state, options),
         Command::State(options) => state::state(state, options),
+        Command::Manuals(options) => manuals::manuals(options),
     }
 }
 

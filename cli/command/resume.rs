@@ -3,10 +3,11 @@
 //! Resuming is not a mode: it is `drover run` with what was asked for last. The plan is read anew, so an edited plan is
 //! simply run as it is now.
 
+use super::NothingToResume;
 use crate::args::{Pace, Passed, Resume, Target};
 use crate::exit::Exit;
 use crate::output::tell;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use drover_state::StateDir;
 use drover_steps::plan::Text;
 use std::fs;
@@ -21,7 +22,10 @@ pub(crate) fn resume(state: Option<&Path>, options: &Resume) -> Result<Exit> {
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("nothing was run yet with the state directory {}", directory.path().display())
+            let directory = directory.path().display();
+            return Err(
+                NothingToResume(format!("nothing was run yet with the state directory {directory}")).into()
+            );
         }
         Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
     };
@@ -30,10 +34,11 @@ pub(crate) fn resume(state: Option<&Path>, options: &Resume) -> Result<Exit> {
     })?;
     let plan = target.plan.display();
     if let Some(destroy) = destroy {
-        bail!(
+        return Err(NothingToResume(format!(
             "what was asked for last is to undo {plan}: go on with `drover {destroy}`, or build it again with `drover \
              run {plan}`"
-        );
+        ))
+        .into());
     }
     tell(&format!("drover: resuming {}", target.plan.display()));
     super::run::run(state, &target, &options.pace.or(&pace), &options.passed.and(&passed))

@@ -5,6 +5,7 @@
 
 use crate::Test;
 use crate::farm::{drover, left_nothing};
+use crate::package;
 use crate::same::{Explained, base, is_same};
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
@@ -89,6 +90,7 @@ fn same_trees(site: &Site) -> Result<()> {
         ))?;
         is_same((&host, &reference), (&host, &base(name, "amd64")), EXPLAINED)?;
         host.shell(&format!("rm -r --one-file-system {reference}"))?;
+        package::installs(&host, &base(name, "amd64"), name)?;
     }
     left_nothing(&host)
 }

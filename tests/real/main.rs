@@ -27,6 +27,7 @@ mod network;
 mod nut;
 mod nut_farm;
 mod outside;
+mod package;
 mod pair;
 mod releases;
 mod rpm;
