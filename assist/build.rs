@@ -27,7 +27,7 @@ fn main() {
     println!("cargo:rerun-if-changed=src/place.rs");
     let directory = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let target = env::var("TARGET").expect("cargo sets it");
-    for name in ["enter", "switch"] {
+    for name in ["enter", "switch", "unsynced"] {
         let program = directory.join(name);
         if target == "x86_64-unknown-linux-gnu" || target == "x86_64-unknown-linux-musl" {
             build(name, &target, &program);

@@ -41,6 +41,7 @@ pub(crate) mod number {
     pub(crate) const FACCESSAT: usize = 269;
     pub(crate) const UNSHARE: usize = 272;
     pub(crate) const PIPE2: usize = 293;
+    pub(crate) const SECCOMP: usize = 317;
 }
 
 /// A system call; what the kernel answers, an error as its negative number. Arguments that are not given are zero.

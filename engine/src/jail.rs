@@ -18,9 +18,9 @@ use std::process::Command;
 ///
 /// Parameters: root, directory, PATH (each empty for the host's), `exec` or nothing; `KIND SOURCE TARGET` of each mount; `--`;
 /// the program.
-/// The kinds `enter` and `register` say through what the program is run: see [`Foreign`].
+/// The kinds `enter` and `register` say through what the program is run: see [`Foreign`]; so does `unsynced`.
 const SCRIPT: &str = r#"
-root=$1 dir=$2 path=$3 become=$4 enter=
+root=$1 dir=$2 path=$3 become=$4 enter= unsynced=
 shift 4
 while [ "$1" != -- ]; do
     case $1 in
@@ -28,6 +28,7 @@ while [ "$1" != -- ]; do
         bind-read-only) mount --bind -o ro -- "$2" "$3" ;;
         enter) enter=$2 registrations=$3 ;;
         register) registration=$2 ;;
+        unsynced) unsynced=$2 ;;
         *) mount -t "$1" -- "$2" "$3" ;;
     esac
     shift 3
@@ -37,7 +38,7 @@ shift
 [ -z "$root" ] || unset TMPDIR
 [ -z "$become" ] || { cd "${dir:-.}"; exec "$@"; }
 set -- "$(command -v unshare)" ${root:+--root="$root"} ${dir:+--wd="$dir"} -- "$@"
-${enter:+"$enter" "$registrations" "$registration" --} "$@"
+${unsynced:+"$unsynced"} ${enter:+"$enter" "$registrations" "$registration" --} "$@"
 exit $?
 "#;
 
@@ -55,6 +56,9 @@ pub struct Jail {
     pub own_processes: bool,
     /// How programs of another processor are started in it; `None` leaves that to the host's kernel.
     pub foreign: Option<Foreign>,
+    /// The program through which its programs are run so that they do not wait for the disk, if one is: whoever runs them
+    /// sees to it that all is written in the end.
+    pub unsynced: Option<PathBuf>,
 }
 
 /// How programs of another processor are started in a jail, and nowhere else.
@@ -81,12 +85,19 @@ impl Jail {
     /// A chroot into `root`, with proc and sys.
     pub fn chroot(root: impl AsRef<Path>) -> Self {
         let root = Some(root.as_ref().to_owned());
-        Self { root, binds: Vec::new(), kernel: true, own_processes: true, foreign: None }
+        Self { root, binds: Vec::new(), kernel: true, own_processes: true, foreign: None, unsynced: None }
     }
 
     /// The host itself, but with private mounts and processes.
     pub fn host() -> Self {
-        Self { root: None, binds: Vec::new(), kernel: true, own_processes: true, foreign: None }
+        Self {
+            root: None,
+            binds: Vec::new(),
+            kernel: true,
+            own_processes: true,
+            foreign: None,
+            unsynced: None,
+        }
     }
 
     /// The host itself, with its processes, but with private mounts. What a killed run leaves of it ends by its mark alone.
@@ -111,6 +122,13 @@ impl Jail {
     #[must_use]
     pub fn foreign(mut self, foreign: Foreign) -> Self {
         self.foreign = Some(foreign);
+        self
+    }
+
+    /// Runs programs through this one, which lets nothing wait for the disk.
+    #[must_use]
+    pub fn unsynced(mut self, program: impl AsRef<Path>) -> Self {
+        self.unsynced = Some(program.as_ref().to_owned());
         self
     }
 
@@ -173,6 +191,9 @@ impl Jail {
             ensure!(source.exists(), "bind `{}`: it does not exist", source.display());
             let kind = if *read_only { "bind-read-only" } else { "bind" };
             mounts.push((kind, source.clone(), self.bind_target(place, target)?));
+        }
+        if let Some(program) = &self.unsynced {
+            mounts.push(("unsynced", program.clone(), PathBuf::new()));
         }
         if let Some(Foreign { enter, registration }) = &self.foreign {
             let place = self.target(Path::new("/proc/sys/fs/binfmt_misc"))?;

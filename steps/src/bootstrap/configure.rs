@@ -75,7 +75,7 @@ impl FarmStep<Base> for Configure {
         let root = at.partial();
         let tmp = cx.cache(&format!("tmp/{}", at.id()));
         cx.remove_tree(&tmp)?;
-        let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?;
+        let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?.unsynced(cx)?;
         let version = |name: &str| Some(manifest.deb(name).ok()?.version.clone());
         let debs = manifest.debs();
         let modules: Vec<_> =

@@ -5,6 +5,7 @@
 
 use crate::assist::{Client, Help, Offer, offer};
 use anyhow::{Context, Result};
+use drover_assist::UNSYNCED;
 use drover_engine::{Cmd, Cx, Interrupted, Jail};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -94,6 +95,18 @@ impl Guest {
         self
     }
 
+    /// The same, where no program waits for the disk: for a system that is made anew if the machine should go down, and written
+    /// as a whole in the end.
+    ///
+    /// # Errors
+    /// When the program that does it cannot be written.
+    pub(crate) fn unsynced(mut self, cx: &Cx) -> Result<Self> {
+        if !UNSYNCED.is_empty() {
+            self.jail = self.jail.unsynced(unsynced(cx)?);
+        }
+        Ok(self)
+    }
+
     /// A program of the guest, with the environment in which packages are installed.
     pub fn command(&self, program: &str) -> Cmd {
         Cmd::new(program)
@@ -110,6 +123,26 @@ impl Guest {
     pub fn dpkg(&self) -> Cmd {
         self.command("/bin/sh").args(["-c", "exec dpkg --force-unsafe-io --status-fd 3 \"$@\" 3>&1", "dpkg"])
     }
+}
+
+/// Where the program is that lets no other wait for the disk.
+fn unsynced(cx: &Cx) -> Result<PathBuf> {
+    let path = cx.cache("unsynced");
+    let failed = || format!("write `{}`", path.display());
+    if fs::read(&path).is_ok_and(|found| found == UNSYNCED) {
+        return Ok(path);
+    }
+    let directory = path.parent().with_context(failed)?;
+    fs::create_dir_all(directory).with_context(failed)?;
+    // Others may be running the one that is there.
+    let file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
+    fs::write(file.path(), UNSYNCED).with_context(failed)?;
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o700)).with_context(failed)?;
+    let (file, temporary) = file.into_parts();
+    // To be executed it may not be open for writing.
+    drop(file);
+    temporary.persist(&path).with_context(failed)?;
+    Ok(path)
 }
 
 /// Runs a dpkg of [`Guest::dpkg`]: each time that a package reaches `state`, `reached` is told its name.
