@@ -163,7 +163,7 @@ fn sources(release: &str) -> String {
 
 /// A name that changes with what the mirror is made of, and with nothing of this machine's.
 fn fingerprint(contents: &Contents) -> String {
-    const FORMAT: u32 = 5;
+    const FORMAT: u32 = 6;
     short_digest(&format!("{FORMAT} {contents:?}"))
 }
 

@@ -172,11 +172,14 @@ impl Maker<'_> {
         self.write_suite(workshop, &suite(&self.debian(), name), architectures, &index.main)?;
         self.write_suite(workshop, &updates, architectures, &BTreeMap::new())?;
         self.write_suite(workshop, &security, architectures, &index.security)?;
-        // The template of `lxc-create` asks for this one, to find out whether a mirror has an architecture.
-        for arch in architectures {
-            let probed = suite(&self.debian(), "testing").join(format!("main/binary-{arch}"));
+        // The template of `lxc-create` asks for one of these, to find out whether a mirror has an architecture: bookworm's for
+        // that of testing, trixie's for that of the release.
+        for (archive, arch) in
+            ["testing", name].iter().flat_map(|of| architectures.iter().map(move |arch| (of, arch)))
+        {
+            let probed = suite(&self.debian(), archive).join(format!("main/binary-{arch}"));
             fs::create_dir_all(&probed)?;
-            fs::write(probed.join("Release"), format!("Archive: testing\nArchitecture: {arch}\n"))?;
+            fs::write(probed.join("Release"), format!("Archive: {archive}\nArchitecture: {arch}\n"))?;
         }
         Ok(())
     }
