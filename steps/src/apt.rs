@@ -39,8 +39,6 @@ pub struct Setup<'a> {
     pub dir: PathBuf,
     /// The archives that it uses.
     pub archives: Vec<Archive>,
-    /// The keys that they must be signed with.
-    pub keyring: &'a str,
     /// The architecture of the system that it is for.
     pub arch: Architecture,
     /// What dpkg's status of that system says; empty for one that is yet to be made.
@@ -55,12 +53,8 @@ impl Apt {
     /// # Errors
     /// When a file cannot be written, or the host's apt does not say how it is configured.
     pub fn set_up(cx: &Cx, setup: Setup<'_>) -> Result<Self> {
-        let Setup { dir, archives, keyring, arch, status, extended_states } = setup;
-        ensure!(
-            Path::new(keyring).exists(),
-            "the keys `{keyring}` are missing: apt-get install {}",
-            keyring_package(keyring)
-        );
+        let Setup { dir, archives, arch, status, extended_states } = setup;
+        ensure_keys(&archives)?;
         let packages = archives::directory(cx);
         for dir in [dir.join("lists/partial"), dir.join("none/partial"), packages.join("partial")] {
             let made = DirBuilder::new().recursive(true).mode(0o755).create(&dir);
@@ -71,10 +65,16 @@ impl Apt {
         let write = |name: &str, text: &str| HostFile::new(dir.join(name)).write(text);
         write("status", status)?;
         write("extended_states", extended_states)?;
-        write("sources.list", &sources_list(&archives, keyring, arch))?;
+        let lines = archives.iter().map(|archive| {
+            let keys = archive.keys.signed_by(&dir, &seen)?;
+            Ok(source_line(archive, &keys, arch))
+        });
+        write("sources.list", &lines.collect::<Result<String>>()?)?;
         let lenient = archives.iter().all(|archive| archive.of_host);
-        let mut text =
-            configuration(&seen, &self::seen(cx, &packages), arch) + &manners(cx, lenient)? + LAST_WORD;
+        let mut text = configuration(&seen, &self::seen(cx, &packages), arch)
+            + PATIENCE
+            + &manners(cx, lenient)?
+            + LAST_WORD;
         if archives.iter().any(|archive| archive.archived) {
             let gpgv = self::seen(cx, &trust::gpgv_of_its_time(&dir)?);
             text += &format!("Apt::Key::gpgvcommand \"{}\";\n", gpgv.display());
@@ -225,15 +225,30 @@ fn uri_file(line: &str) -> Result<String> {
     Ok(file.with_context(|| format!("apt names a file in a way we do not know: `{line}`"))?.to_owned())
 }
 
-fn sources_list(archives: &[Archive], keyring: &str, arch: Architecture) -> String {
-    let line = |archive: &Archive| {
-        // apt uses packages of `file:` where they are; `copy:` brings them to the directory that the farm shares.
-        let uri =
-            archive.uri.strip_prefix("file:").map_or(archive.uri.clone(), |path| format!("copy:{path}"));
-        let age = if archive.archived { " check-valid-until=no" } else { "" };
-        format!("deb [arch={} signed-by={keyring}{age}] {uri} {} main\n", arch.debian(), archive.suite)
-    };
-    archives.iter().map(line).collect()
+/// Ends well if each archive has keys on this host that it may be signed with.
+fn ensure_keys(archives: &[Archive]) -> Result<()> {
+    for keys in archives.iter().filter(|archive| !archive.is_believed).map(|archive| &archive.keys) {
+        let first = keys.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        ensure!(
+            keys.are_here() || !keys.fingerprints.is_empty(),
+            "the keys `{}` are missing: apt-get install {}",
+            keys.shown(),
+            keyring_package(&first)
+        );
+    }
+    Ok(())
+}
+
+/// The line for an archive: `keys` is what it has to be signed by. What the host's own source says of age is said here, too.
+fn source_line(archive: &Archive, keys: &str, arch: Architecture) -> String {
+    // apt uses packages of `file:` where they are; `copy:` brings them to the directory that the farm shares.
+    let uri = archive.uri.strip_prefix("file:").map_or(archive.uri.clone(), |path| format!("copy:{path}"));
+    let mut options = vec![format!("arch={}", arch.debian())];
+    options.extend((!keys.is_empty()).then(|| format!("signed-by={keys}")));
+    options.extend(archive.manners.iter().cloned());
+    options.extend(archive.archived.then(|| "check-valid-until=no".to_owned()));
+    options.extend(archive.is_believed.then(|| "trusted=yes".to_owned()));
+    format!("deb [{}] {uri} {} main\n", options.join(" "), archive.suite)
 }
 
 /// APT_CONFIG is read before all other files, so it can turn them off.
@@ -263,62 +278,111 @@ fn configuration(dir: &Path, packages: &Path, arch: Architecture) -> String {
     lines.concat()
 }
 
-/// A mirror that stalls ends in an error that is worth another try; translations and hooks are not wanted.
-const LAST_WORD: &str = "\
-Acquire::Languages \"none\";
+/// A mirror that stalls ends in an error that is worth another try, unless the host's apt is told to be more patient, or less.
+const PATIENCE: &str = "\
 Acquire::Retries \"1\";
 Acquire::http::Timeout \"30\";
 Acquire::https::Timeout \"30\";
+";
+
+/// Translations, compressed indexes and packages that are only recommended are not wanted.
+const LAST_WORD: &str = "\
+Acquire::Languages \"none\";
+Acquire::GzipIndexes \"false\";
 APT::Install-Recommends \"false\";
 APT::Keep-Downloaded-Packages \"true\";
 ";
 
-/// How the host's apt talks to mirrors: its proxies, certificates and passwords; and, to the host's own mirror, which may be
-/// an image of a moment, what it is told about expiry.
+/// How the host's apt talks to mirrors: proxies, certificates, passwords, patience; and, to the host's own mirror, which may
+/// be an image of a moment, what it is told about expiry.
 fn manners(cx: &Cx, lenient: bool) -> Result<String> {
     let all = cx.read(&Cmd::new("apt-config").arg("dump"))?;
     Ok(all.lines().filter(|line| is_manner(line, lenient)).map(|line| format!("{line}\n")).collect())
 }
 
+/// What of `Acquire` is no manner: what would be believed without a signature, and what indexes are fetched and how they are
+/// kept.
+const NO_MANNERS: [&str; 12] = [
+    "acquire::allowinsecurerepositories",
+    "acquire::allowweakrepositories",
+    "acquire::allowdowngradetoinsecurerepositories",
+    "acquire::allowreleaseinfochange",
+    "acquire::cdrom",
+    "acquire::changelogs",
+    "acquire::compressiontypes",
+    "acquire::gzipindexes",
+    "acquire::indextargets",
+    "acquire::languages",
+    "acquire::pdiffs",
+    "acquire::snapshots",
+];
+const EXPIRY: [&str; 4] =
+    ["acquire::check-valid-until", "acquire::check-date", "acquire::max-validtime", "acquire::min-validtime"];
+const BESIDE: [&str; 4] = ["acquire", "dir::etc::netrc", "dir::etc::netrcparts", "apt::sandbox::user"];
+
+/// Names in apt's configuration are the same in any case.
 fn is_manner(line: &str, lenient: bool) -> bool {
-    let manners =
-        ["Acquire::http::", "Acquire::https::", "Acquire::http ", "Acquire::https ", "Dir::Etc::netrc"];
-    let expiry = ["Acquire::Check-Valid-Until ", "Acquire::Check-Date ", "Acquire::Max-ValidTime "];
-    let starts = |names: &[&str]| names.iter().any(|name| line.starts_with(name));
-    starts(&manners) || (lenient && starts(&expiry))
+    let name = line.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+    let is_of = |names: &[&str]| {
+        names
+            .iter()
+            .any(|tree| name.strip_prefix(tree).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+    };
+    is_of(&BESIDE) && !is_of(&NO_MANNERS) && (lenient || !is_of(&EXPIRY))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Keys;
 
     #[test]
     fn signatures_are_asked_for_and_files_are_copied() {
-        let archive = |uri: &str| Archive {
-            uri: uri.to_owned(),
-            suite: "bookworm".to_owned(),
-            of_host: true,
-            archived: false,
-        };
-        let text = sources_list(
-            &[archive("file:/srv/m"), archive("http://m.example/d")],
-            "/k.gpg",
-            Architecture::S390x,
-        );
+        let archive = |uri: &str| Archive::of_plan(uri, "bookworm", Keys::default());
+        let line = |archive: &Archive| source_line(archive, "/k.gpg", Architecture::S390x);
+        let file = line(&archive("file:/srv/m"));
+        assert_eq!(file, "deb [arch=s390x signed-by=/k.gpg] copy:/srv/m bookworm main\n");
+        let aged = Archive { manners: vec!["check-date=no".to_owned()], ..archive("http://m.example/d") };
         assert_eq!(
-            text,
-            "deb [arch=s390x signed-by=/k.gpg] copy:/srv/m bookworm main\n\
-             deb [arch=s390x signed-by=/k.gpg] http://m.example/d bookworm main\n"
+            line(&aged),
+            "deb [arch=s390x signed-by=/k.gpg check-date=no] http://m.example/d bookworm main\n"
         );
+        let believed = Archive { is_believed: true, ..archive("http://m.example/d") };
+        let text = source_line(&believed, "", Architecture::S390x);
+        assert_eq!(text, "deb [arch=s390x trusted=yes] http://m.example/d bookworm main\n");
     }
 
     #[test]
     fn of_the_hosts_configuration_only_manners_are_taken_over() {
         let taken = |line| (is_manner(line, true), is_manner(line, false));
-        assert_eq!(taken("Acquire::http::Proxy \"http://p.example:3128\";"), (true, true));
+        for manner in [
+            "Acquire::http::Proxy \"http://p.example:3128\";",
+            "Acquire::HTTP::Proxy \"http://p.example:3128\";",
+            "acquire::http::proxy::m.example \"DIRECT\";",
+            "Acquire::https::Proxy \"socks5h://p.example:1080\";",
+            "Acquire::http::Proxy-Auto-Detect \"/usr/bin/auto-apt-proxy\";",
+            "Acquire::ForceIPv4 \"true\";",
+            "Acquire::Retries \"10\";",
+            "Acquire::http::Timeout \"300\";",
+            "Acquire::tor::proxy \"socks5h://localhost:9050\";",
+            "Acquire::https::CAInfo \"/etc/ssl/company.pem\";",
+            "Dir::Etc::netrcparts \"auth.conf.d\";",
+            "APT::Sandbox::User \"root\";",
+        ] {
+            assert_eq!(taken(manner), (true, true), "{manner}");
+        }
         assert_eq!(taken("Acquire::Check-Valid-Until \"false\";"), (true, false));
-        assert_eq!(taken("DPkg::Post-Invoke:: \"rm -f x\";"), (false, false));
-        assert_eq!(taken("Acquire::GzipIndexes \"true\";"), (false, false));
+        assert_eq!(taken("Acquire::Max-ValidTime::Debian \"864000\";"), (true, false));
+        for other in [
+            "DPkg::Post-Invoke:: \"rm -f x\";",
+            "Acquire::GzipIndexes \"true\";",
+            "Acquire::AllowInsecureRepositories \"1\";",
+            "Acquire::IndexTargets::deb::Packages::MetaKey \"x\";",
+            "APT::Get::AllowUnauthenticated \"1\";",
+            "Dir::Etc::netrcx \"x\";",
+        ] {
+            assert_eq!(taken(other), (false, false), "{other}");
+        }
     }
 
     #[test]

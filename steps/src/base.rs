@@ -15,6 +15,8 @@ pub struct Base {
     pub arch: Architecture,
     /// The mirrors that the plan names, the first one first; none for the host's own.
     pub mirrors: Vec<String>,
+    /// The keys that the plan says the release is signed with; none for those of the host's apt or the distribution.
+    pub keyring: Option<PathBuf>,
     /// The farm that it is made for.
     pub farm: Arc<Farm>,
 }

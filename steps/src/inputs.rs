@@ -60,13 +60,14 @@ pub(crate) fn release(base: &Base) -> Inputs {
     Inputs::default().with("base.release", base.release)
 }
 
-/// The base system: release, architecture, mirror, and where it is kept.
+/// The base system: release, architecture, mirror and its keys, and where it is kept.
 pub(crate) fn base(base: &Base) -> Inputs {
     let named = release(base).and(arch(base)).and(cache(&base.farm));
-    match base.mirrors.as_slice() {
+    let named = match base.mirrors.as_slice() {
         [] => named,
         mirrors => named.with("base.mirror", mirrors.join(", ")),
-    }
+    };
+    base.keyring.iter().fold(named, |named, keys| named.with("base.keyring", keys.display()))
 }
 
 /// The account that builds: all of it.

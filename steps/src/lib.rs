@@ -4,6 +4,7 @@
 //! beside them the few things steps share. This room does not know terminals nor the journal.
 
 pub mod apt;
+pub mod apt_entry;
 pub mod apt_sources;
 pub mod architecture;
 pub mod archives;
@@ -24,7 +25,10 @@ pub mod guest;
 pub mod herd;
 pub mod host;
 mod inputs;
+pub mod keys;
 pub mod mirror;
+mod mirror_list;
+mod mirror_seen;
 mod mounts;
 pub mod ours;
 pub mod package_index;

@@ -2,12 +2,15 @@
 //!
 //! A current release must be signed by a key that is valid today. One that lives on in the archive was signed in its
 //! time: the same keys count, though they have expired since, and so does a Release file past its Valid-Until. Nothing is
-//! ever used unsigned. It does not fetch anything.
+//! ever used unsigned, but from a source that the host's own apt is told to believe without (`trusted=yes`), which is said
+//! aloud. It does not fetch anything.
 
+use crate::keys::Keys;
 use crate::program;
 use crate::release::Release;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Cmd, Cx, HostFile};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,27 +42,32 @@ fn is_installed(program: &str) -> bool {
     program::find(program).is_some()
 }
 
-/// The text that is signed in the file `signed`, if the signature is right for the release.
+/// The text that is signed in the file `signed`, if it is signed by one of `keys`; `archived` says whether keys of its time
+/// count.
 ///
 /// # Errors
 /// When it is not, with what the program that checks it says; or when there is no such program.
-pub fn verified(cx: &Cx, signed: &Path, release: &Release) -> Result<String> {
+pub fn verified(cx: &Cx, signed: &Path, keys: &Keys, archived: bool) -> Result<String> {
     let plain = signed.with_file_name("Release");
-    let keyring = release.keyring();
-    let verifier = verifier(is_installed, release.is_archived());
+    let directory = signed.parent().context("a file is in a directory")?;
+    let keyrings = keys.binary_files(directory)?;
+    let keyrings = keyrings.iter().flat_map(|file| [OsStr::new("--keyring"), file.as_os_str()]);
+    let verifier = verifier(is_installed, archived);
     match verifier.context("`gpgv` is not installed: `apt-get install gpgv`")? {
         Verifier::Gpgv => {
-            let command = Cmd::new("gpgv").args(["--status-fd", "1", "--keyring", keyring, "--output"]);
+            let command = Cmd::new("gpgv").args(["--status-fd", "1"]).args(keyrings).arg("--output");
             let ended = cx.probe(&command.arg(&plain).arg(signed))?;
             // gpgv itself ends well if the key has expired.
-            if !ended.status.success() || !is_good(&ended.stdout, release.is_archived()) {
+            if !ended.status.success() || !is_good(&ended.stdout, keys, archived) {
                 bail!("{}{}", expired(&ended.stdout), ended.stderr.trim());
             }
         }
         Verifier::Sqv => {
-            let command = Cmd::new("sqv").args(["--keyring", keyring, "--cleartext", "--output"]);
+            let command = Cmd::new("sqv").args(keyrings).args(["--cleartext", "--output"]);
             let ended = cx.probe(&command.arg(&plain).arg(signed))?;
-            if !ended.status.success() {
+            // It prints whose signatures are good.
+            if !ended.status.success() || !ended.stdout.lines().any(|key| keys.admit(key.trim(), key.trim()))
+            {
                 bail!("{}", ended.stderr.trim());
             }
         }
@@ -68,8 +76,16 @@ pub fn verified(cx: &Cx, signed: &Path, release: &Release) -> Result<String> {
 }
 
 /// Whether one of the signatures that gpgv tells of is good.
-fn is_good(status: &str, archived: bool) -> bool {
-    says(status, "GOODSIG") || (archived && says(status, "EXPKEYSIG"))
+fn is_good(status: &str, keys: &Keys, archived: bool) -> bool {
+    let is_good = says(status, "GOODSIG") || (archived && says(status, "EXPKEYSIG"));
+    is_good
+        && (keys.fingerprints.is_empty() || signers(status).any(|(key, primary)| keys.admit(key, primary)))
+}
+
+/// The keys whose signatures gpgv found valid, and the keys to which they belong, by their fingerprints.
+fn signers(status: &str) -> impl Iterator<Item = (&str, &str)> {
+    let valid = status.lines().filter_map(|line| line.strip_prefix("[GNUPG:] VALIDSIG "));
+    valid.filter_map(|line| Some((line.split(' ').next()?, line.split(' ').next_back()?)))
 }
 
 fn says(status: &str, word: &str) -> bool {
@@ -128,13 +144,22 @@ mod tests {
 
     #[test]
     fn an_expired_key_is_good_for_an_archived_release_alone() {
-        assert!(is_good(EXPIRED, true) && !is_good(EXPIRED, false));
-        assert!(is_good("[GNUPG:] GOODSIG 58A3 Now <o@x>\n", false));
+        let any = Keys::default();
+        assert!(is_good(EXPIRED, &any, true) && !is_good(EXPIRED, &any, false));
+        assert!(is_good("[GNUPG:] GOODSIG 58A3 Now <o@x>\n", &any, false));
         for bad in
             ["[GNUPG:] BADSIG 58A3 x\n", "[GNUPG:] NO_PUBKEY 58A3\n", "[GNUPG:] REVKEYSIG 58A3 x\n", ""]
         {
-            assert!(!is_good(bad, true), "{bad}");
+            assert!(!is_good(bad, &any, true), "{bad}");
         }
         assert!(expired(EXPIRED).contains("has expired"));
+    }
+
+    #[test]
+    fn where_fingerprints_are_named_no_other_key_counts() {
+        let status =
+            "[GNUPG:] GOODSIG 58A3 Now <o@x>\n[GNUPG:] VALIDSIG AA01 2026-01-01 0 0 4 0 1 8 00 BB02\n";
+        let good = |fingerprint: &str| is_good(status, &Keys::named(fingerprint), false);
+        assert!(good("AA01") && good("aa01!") && good("BB02") && !good("BB02!") && !good("CC03"));
     }
 }

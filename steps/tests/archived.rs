@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 use drover_engine::{CommandError, Cx};
 use drover_steps::apt::{Apt, Setup};
 use drover_steps::architecture::Architecture;
+use drover_steps::keys::Keys;
 use drover_steps::mirror::Archive;
-use drover_steps::release::{self, Distribution, Keyring, Release, State};
 use drover_steps::trust;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -65,17 +65,16 @@ impl Old {
     /// What an apt of ours makes of it.
     fn update(&self, keyring: &str, archived: bool) -> Result<()> {
         let uri = format!("file:{}", self.path("m").display());
-        let archive = Archive { uri, suite: "old".to_owned(), of_host: false, archived };
+        let keys = Keys::file(self.path(keyring));
+        let archive = Archive { archived, ..Archive::of_plan(&uri, "old", keys) };
         // As in a run, it is in the cache, which apt's own account may not be able to reach by its path.
         let cx = silent::cx(self.place.path());
         fs::create_dir_all(cx.cache(""))?;
         let dir = tempfile::tempdir_in(cx.cache(""))?;
         Command::new("chmod").arg("755").arg(dir.path()).status()?;
-        let keyring = self.path(keyring).display().to_string();
         let setup = Setup {
             dir: dir.path().to_owned(),
             archives: vec![archive.clone()],
-            keyring: &keyring,
             arch: Architecture::Amd64,
             status: "",
             extended_states: "",
@@ -88,26 +87,11 @@ impl Old {
     }
 
     /// What a look at the signed file makes of it.
-    fn look(&self, keyring: &str, state: State) -> Result<String> {
-        let jessie = release::find(Distribution::Debian, "jessie").context("in the table")?;
-        let path: &'static str = self.path(keyring).display().to_string().leak();
-        let keys: &'static Keyring = Box::leak(Box::new(Keyring { path, package: "x" }));
-        let Release { distribution, code_name, version, mirrors, security, architectures, quirks, .. } =
-            *jessie;
-        let release = Release {
-            distribution,
-            code_name,
-            version,
-            state,
-            mirrors,
-            keys: Some(keys),
-            security,
-            architectures,
-            quirks,
-        };
+    fn look(&self, keyring: &str, archived: bool) -> Result<String> {
+        let keys = Keys::file(self.path(keyring));
         let signed = self.path("seen");
         fs::copy(self.path("m/dists/old/InRelease"), &signed)?;
-        trust::verified(&Cx::to_look(), Path::new(&signed), &release)
+        trust::verified(&Cx::to_look(), &signed, &keys, archived)
     }
 }
 
@@ -123,8 +107,8 @@ fn what_has_expired_counts_for_an_archived_release_and_for_no_other() -> Result<
     old.update("old.gpg", true).context("as an archived release")?;
     let current = said(&old.update("old.gpg", false).expect_err("as a current release"));
     assert!(current.contains("EXPKEYSIG"), "{current}");
-    assert!(old.look("old.gpg", State::Archived)?.contains("Codename: old"));
-    let current = old.look("old.gpg", State::Current).expect_err("as a current release").to_string();
+    assert!(old.look("old.gpg", true)?.contains("Codename: old"));
+    let current = old.look("old.gpg", false).expect_err("as a current release").to_string();
     assert!(current.contains("the key has expired"), "{current}");
     Ok(())
 }
@@ -134,10 +118,10 @@ fn nothing_is_ever_used_unsigned() -> Result<()> {
     let Some(old) = Old::new()? else { return Ok(()) };
     let stranger = said(&old.update("other.gpg", true).expect_err("signed by a stranger"));
     assert!(stranger.contains("NO_PUBKEY"), "{stranger}");
-    assert!(old.look("other.gpg", State::Archived).is_err());
+    assert!(old.look("other.gpg", true).is_err());
     old.shell("sed -i 's/Origin: Debian/Origin: debian/' m/dists/old/InRelease")?;
     assert!(old.update("old.gpg", true).is_err(), "changed since it was signed");
-    assert!(old.look("old.gpg", State::Archived).is_err());
+    assert!(old.look("old.gpg", true).is_err());
     old.shell("cd m/dists/old; sed '/^-----BEGIN PGP SIGNATURE/,$d; 1,3d' InRelease >Release; rm InRelease")?;
     assert!(old.update("old.gpg", true).is_err(), "not signed at all");
     Ok(())

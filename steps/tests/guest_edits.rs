@@ -38,7 +38,13 @@ impl World {
         let place = tempfile::tempdir().expect("a directory");
         let farm = Arc::new(Farm { storage: place.path().join("storage"), ..Farm::default() });
         let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
-        let base = Base { release, arch: Architecture::host(), mirrors: Vec::new(), farm: farm.clone() };
+        let base = Base {
+            release,
+            arch: Architecture::host(),
+            mirrors: Vec::new(),
+            keyring: None,
+            farm: farm.clone(),
+        };
         let at = Container {
             name: "a".to_owned(),
             base: Arc::new(base),

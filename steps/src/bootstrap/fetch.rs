@@ -70,7 +70,7 @@ impl FarmStep<Base> for Fetch {
     }
 
     fn apply(&self, cx: &Cx, at: &Base) -> Result<()> {
-        let apt = apt(cx, at, &Mirror::of(at)?)?;
+        let apt = apt(cx, at, &Mirror::of(cx, at)?)?;
         match apt.download(cx, &known_manifest(at)?.debs()) {
             Err(error) if error.downcast_ref::<Interrupted>().is_none() => {
                 cx.note(&format!("{error:#}"));

@@ -21,12 +21,15 @@ pub(crate) enum Hosting {
     Unasked(String),
     /// It was not asked, since what proves its answer is not installed yet; in words.
     Unproved(String),
+    /// It was not asked, since the host's own apt is told to believe it without a signature; in words.
+    Believed(String),
 }
 
 /// Ends well unless the mirror says that it does not host the release for that architecture.
 pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
-    if let Hosting::Unasked(why) | Hosting::Unproved(why) = hosting(cx, base)? {
-        cx.doubt(&why);
+    match hosting(cx, base)? {
+        Hosting::Unasked(why) | Hosting::Unproved(why) | Hosting::Believed(why) => cx.doubt(&why),
+        Hosting::Hosted(_) => {}
     }
     Ok(())
 }
@@ -34,7 +37,7 @@ pub(crate) fn ensure_hosted(cx: &Cx, base: &Base) -> Result<()> {
 /// Asks the mirror whether it hosts the release for that architecture.
 pub(crate) fn hosting(cx: &Cx, base: &Base) -> Result<Hosting> {
     let mut worst = None;
-    for archive in Mirror::of(base)?.archives() {
+    for archive in Mirror::of(cx, base)?.archives() {
         match ask(cx, base, &archive) {
             Ok(Hosting::Hosted(said)) => return whole(cx, base, said),
             Ok(unasked) => worst = Some(Ok(unasked)),
@@ -62,6 +65,10 @@ fn whole(cx: &Cx, base: &Base, said: String) -> Result<Hosting> {
 /// Asks one mirror.
 fn ask(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
     let answer = match base.release.distribution {
+        _ if archive.is_believed => Hosting::Believed(format!(
+            "packages from `{}` are used whatever they are signed with, since the sources of the host's apt say `trusted=yes`",
+            archive.uri
+        )),
         _ if !archive.uri.starts_with("http") => {
             Hosting::Unasked("only the packages' own tools can reach it".to_owned())
         }
@@ -75,21 +82,22 @@ fn ask(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
         Hosting::Unproved(why) => {
             Hosting::Unproved(format!("the mirror `{}` was not asked: {why}", archive.uri))
         }
-        hosted @ Hosting::Hosted(_) => hosted,
+        other => other,
     })
 }
 
 /// Where the packages of a release of RPM's distributions are.
-pub(crate) fn repository(base: &Base) -> Result<String> {
-    let mirror = Mirror::of(base)?.main.uri;
+pub(crate) fn repository(cx: &Cx, base: &Base) -> Result<String> {
+    let mirror = Mirror::of(cx, base)?.main.uri;
     Ok(format!("{mirror}/{}/os/{}/", base.release.version, base.arch.rpm()))
 }
 
 fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
-    let keys = base.release.keyring();
-    if !Path::new(keys).exists() {
+    let keys = &archive.keys;
+    if !keys.are_here() {
         return Ok(Hosting::Unproved(format!(
-            "the keys it is to be proved with are not installed yet: {keys}"
+            "the keys it is to be proved with are not installed yet: {}",
+            keys.shown()
         )));
     }
     if let Some(package) = trust::missing_verifier(base.release) {
@@ -109,10 +117,13 @@ fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
         ),
         Answer::None(said) => return Ok(Hosting::Unasked(said)),
     };
-    let text = trust::verified(cx, &signed, base.release).with_context(|| {
+    let text = trust::verified(cx, &signed, keys, base.release.is_archived()).with_context(|| {
         format!(
-            "the Release file of `{}` at the mirror `{}` is not signed as it should be",
-            archive.suite, archive.uri
+            "the Release file of `{}` at the mirror `{}` is not signed as it should be, with {} (a mirror that somebody else \
+             signs: name the keys in the plan, as in `keyring: \"/usr/share/keyrings/company.gpg\"`)",
+            archive.suite,
+            archive.uri,
+            keys.shown()
         )
     })?;
     ensure_listed(&text, archive, base)?;
@@ -120,7 +131,7 @@ fn of_apt(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
 }
 
 fn of_rpm(cx: &Cx, base: &Base, mirror: &str) -> Result<Hosting> {
-    let repository = repository(base)?;
+    let repository = repository(cx, base)?;
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let uri = format!("{repository}repodata/repomd.xml");
     Ok(match download(cx, &uri, directory.path())? {
@@ -149,8 +160,16 @@ fn download(cx: &Cx, uri: &str, directory: &Path) -> Result<Answer> {
     let file = directory.join("answer");
     // Its own directory keeps the sandbox of apt's downloads out, which could not write there.
     let command = Cmd::new("/usr/lib/apt/apt-helper").args(["-o", "APT::Sandbox::User=root"]);
-    let command =
-        command.args(["-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0", "download-file", uri]);
+    let command = command.args([
+        "-o",
+        "Acquire::http::Timeout=10",
+        "-o",
+        "Acquire::https::Timeout=10",
+        "-o",
+        "Acquire::Retries=0",
+        "download-file",
+        uri,
+    ]);
     let ended = cx.probe(&command.arg(&file))?;
     if ended.status.success() {
         return Ok(Answer::Here(file));
@@ -198,6 +217,7 @@ mod tests {
     use super::*;
     use crate::architecture::Architecture;
     use crate::farm::Farm;
+    use crate::keys::Keys;
     use crate::release::RELEASES;
     use std::sync::Arc;
 
@@ -215,10 +235,15 @@ mod tests {
         let release =
             "Suite: x\nArchitectures: all amd64 mips\nSHA256:\n 00 12 main/binary-amd64/Packages.xz\n";
         let uri = "http://m.example".to_owned();
-        let archive = Archive { uri, suite: "bookworm".to_owned(), of_host: false, archived: false };
+        let archive = Archive::of_plan(&uri, "bookworm", Keys::default());
         let bookworm = RELEASES.iter().find(|release| release.code_name == "bookworm").expect("known");
-        let base =
-            |arch| Base { release: bookworm, arch, mirrors: Vec::new(), farm: Arc::new(Farm::default()) };
+        let base = |arch| Base {
+            release: bookworm,
+            arch,
+            mirrors: Vec::new(),
+            keyring: None,
+            farm: Arc::new(Farm::default()),
+        };
         assert!(ensure_listed(release, &archive, &base(Architecture::Amd64)).is_ok());
         let error =
             ensure_listed(release, &archive, &base(Architecture::Arm64)).expect_err("none").to_string();

@@ -5,6 +5,7 @@
 use super::package_set::names;
 use super::resolve::apt_directory;
 use crate::apt::{Apt, Setup};
+use crate::apt_entry;
 use crate::base::Base;
 use crate::mirror::{Archive, Mirror};
 use crate::package_index::PackageIndex;
@@ -31,7 +32,7 @@ pub(super) fn ensure_whole(cx: &Cx, base: &Base) -> Result<Option<String>> {
         Ok(files) => files,
         Err(error) => return Ok(Some(format!("{error:#}"))),
     };
-    let archives = Mirror::of(base)?.archives();
+    let archives = Mirror::of(cx, base)?.archives();
     let mut lacking = files.clone();
     for archive in &archives {
         let Some(absent) = absent(cx, archive, &lacking)? else {
@@ -101,8 +102,7 @@ fn indexed(cx: &Cx, base: &Base) -> Result<BTreeSet<String>> {
         cx,
         Setup {
             dir: directory(cx, base),
-            archives: Mirror::of(base)?.archives(),
-            keyring: base.release.keyring(),
+            archives: Mirror::of(cx, base)?.archives(),
             arch: base.arch,
             status: "",
             extended_states: "",
@@ -121,17 +121,17 @@ fn absent(cx: &Cx, archive: &Archive, files: &BTreeSet<String>) -> Result<Option
     let uri = |file: &String| format!("{}/{file}", archive.uri);
     let list: String = files.iter().map(|file| format!("{}\n", uri(file))).collect();
     let ask = ["wget", "--spider", "--no-verbose", "--tries=1", "--timeout=10", "--input-file=-"];
-    let mut command = Cmd::new("timeout").arg(PATIENCE).args(ask).env("LC_ALL", "C").stdin(list);
-    command = match proxy(cx, &archive.uri)?.as_deref() {
+    let command = Cmd::new("timeout").arg(PATIENCE).args(ask).env("LC_ALL", "C").stdin(list);
+    let command = match proxy(cx, &archive.uri)? {
         None => command,
-        Some("DIRECT") => command.arg("--no-proxy"),
-        Some(proxy) => command.args(["-e", "use_proxy=yes"]).args([
-            "-e".to_owned(),
-            format!("http_proxy={proxy}"),
-            "-e".to_owned(),
-            format!("https_proxy={proxy}"),
-        ]),
+        Some(proxy) if proxy.eq_ignore_ascii_case("DIRECT") => command.arg("--no-proxy"),
+        // wget speaks with no other proxies.
+        Some(proxy) if !proxy.starts_with("http://") => return Ok(None),
+        Some(proxy) => ["use_proxy=yes", &format!("http_proxy={proxy}"), &format!("https_proxy={proxy}")]
+            .iter()
+            .fold(command, |command, setting| command.args(["-e", setting])),
     };
+    let command = if is_ipv4_forced(cx)? { command.arg("--inet4-only") } else { command };
     let said = cx.probe(&command)?;
     let said = said.stderr + &said.stdout;
     let (present, missing) = answers(&said);
@@ -151,22 +151,53 @@ fn answers(said: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
     (found.map(str::trim).collect(), broken.filter_map(|(line, _)| line.trim().strip_suffix(':')).collect())
 }
 
-/// What the host's apt uses as a proxy for an address.
+/// What the host's apt uses as a proxy for an address: what a program of the host's finds, or what is written.
 fn proxy(cx: &Cx, uri: &str) -> Result<Option<String>> {
+    let said = cx.probe(&Cmd::new("/usr/lib/apt/apt-helper").args(["auto-detect-proxy", uri]))?.stdout;
+    if let Some(found) = detected(&said) {
+        return Ok(Some(found.to_owned()));
+    }
     let (scheme, rest) = uri.split_once("://").unwrap_or(("http", uri));
-    let host = rest.split(['/', ':']).next().unwrap_or_default();
+    let place = rest.split('/').next().unwrap_or_default();
+    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map_or_else(|| host.split(':').next().unwrap_or_default(), |(host, _)| host);
     for name in [format!("Acquire::{scheme}::Proxy::{host}"), format!("Acquire::{scheme}::Proxy")] {
-        let said = cx.read(&Cmd::new("apt-config").args(["dump", "--format", "%v%n", &name]))?;
-        if let Some(value) = said.lines().next().filter(|value| !value.is_empty()) {
-            return Ok(Some(value.to_owned()));
+        if let Some(value) = configured(cx, &name)? {
+            return Ok(Some(value));
         }
     }
     Ok(None)
 }
 
+/// The proxy in what apt says when it looks for one: `Using proxy 'http://p.example:3128' for URL '...'`.
+fn detected(said: &str) -> Option<&str> {
+    let found = said.lines().find_map(|line| line.strip_prefix("Using proxy '")?.split('\'').next())?;
+    (!found.is_empty()).then_some(found)
+}
+
+/// What the host's apt is told of this name, if anything.
+fn configured(cx: &Cx, name: &str) -> Result<Option<String>> {
+    let said = cx.read(&Cmd::new("apt-config").args(["dump", "--format", "%v%n", name]))?;
+    Ok(said.lines().next().filter(|value| !value.is_empty()).map(str::to_owned))
+}
+
+fn is_ipv4_forced(cx: &Cx) -> Result<bool> {
+    Ok(configured(cx, "Acquire::ForceIPv4")?.is_some_and(|word| apt_entry::truth(&word) == Some(true)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_that_apt_finds_is_understood() {
+        let said = "Using proxy 'http://p.example:3128' for URL 'http://m.example/debian'\n";
+        assert_eq!(detected(said), Some("http://p.example:3128"));
+        assert_eq!(detected("Using proxy '' for URL 'http://m.example/debian'\n"), None);
+    }
 
     #[test]
     fn what_wget_says_is_understood() {

@@ -102,7 +102,6 @@ pub(super) fn apt(cx: &Cx, base: &Base, mirror: &Mirror) -> Result<Apt> {
         Setup {
             dir: apt_directory(cx, base),
             archives: mirror.archives(),
-            keyring: base.release.keyring(),
             arch: base.arch,
             status: "",
             extended_states: "",
@@ -112,7 +111,7 @@ pub(super) fn apt(cx: &Cx, base: &Base, mirror: &Mirror) -> Result<Apt> {
 
 /// Finds the packages by what the mirror has now, and keeps what was found.
 pub(super) fn resolve(cx: &Cx, base: &Base) -> Result<Manifest> {
-    let mirror = Mirror::of(base)?;
+    let mirror = Mirror::of(cx, base)?;
     pool::hand_over(cx, base)?;
     let apt = apt(cx, base, &mirror)?;
     apt.update(cx)?;

@@ -8,6 +8,7 @@ use crate::archives;
 use crate::base::Base;
 use crate::inputs;
 use crate::mirror::Mirror;
+use crate::mirror_seen;
 use crate::resource::LXC_CACHE;
 use crate::snapshot;
 use crate::step::FarmStep;
@@ -73,7 +74,7 @@ impl FarmStep<Base> for Unpack {
         extract(cx, &manifest.required, &root)?;
         unlink_unused(at, &root)?;
         let rootfs = Rootfs::open(&root)?;
-        write_etc(at, &rootfs)?;
+        write_etc(cx, at, &rootfs)?;
         make_devices(cx, &rootfs, &root)?;
         rootfs.mkdir_all("/var/lib/dpkg", Access::root(0o755))?;
         rootfs.write("/var/lib/dpkg/status", "", Access::root(0o644))?;
@@ -135,7 +136,7 @@ fn extract(cx: &Cx, debs: &[archives::Deb], root: &Path) -> Result<()> {
 }
 
 /// Writes what debootstrap writes below `/etc`.
-fn write_etc(base: &Base, rootfs: &Rootfs) -> Result<()> {
+fn write_etc(cx: &Cx, base: &Base, rootfs: &Rootfs) -> Result<()> {
     for name in ["/etc/resolv.conf", "/etc/hostname"] {
         if Path::new(name).exists() && rootfs.entry(name)?.is_none() {
             let text = fs::read_to_string(name).with_context(|| format!("read `{name}`"))?;
@@ -145,8 +146,9 @@ fn write_etc(base: &Base, rootfs: &Rootfs) -> Result<()> {
     if rootfs.entry("/etc/fstab")?.is_none() {
         rootfs.write("/etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", Access::root(0o644))?;
     }
-    let mirror = Mirror::of(base)?.main;
-    let sources = format!("deb {} {} main\n", mirror.uri, mirror.suite);
+    let mirror = Mirror::of(cx, base)?.main;
+    let uri = mirror_seen::address(&base.farm, &mirror)?;
+    let sources = format!("deb {uri} {} main\n", mirror.suite);
     rootfs.write("/etc/apt/sources.list", &sources, Access::root(0o644))
 }
 

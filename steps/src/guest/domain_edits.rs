@@ -25,7 +25,7 @@ const DEFINITION: &str = "<domain type='lxc'><name>a</name><uuid>a53dd180-b5b2-4
 fn container(arch: Architecture) -> Container {
     let farm = Arc::new(Farm::default());
     let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
-    let base = Base { release, arch, mirrors: Vec::new(), farm: farm.clone() };
+    let base = Base { release, arch, mirrors: Vec::new(), keyring: None, farm: farm.clone() };
     Container {
         name: "a".to_owned(),
         base: Arc::new(base),

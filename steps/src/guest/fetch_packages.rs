@@ -98,7 +98,7 @@ impl FarmStep<Container> for FetchPackages {
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
         let status = rootfs.read(STATUS)?.unwrap_or_default();
-        let mirror = Mirror::of(&at.base)?;
+        let mirror = Mirror::of(cx, &at.base)?;
         let mut archives = mirror.archives();
         let release = archives.len();
         archives.extend(mirror.security);
@@ -135,7 +135,6 @@ impl FetchPackages {
             Setup {
                 dir: apt_directory(cx, at),
                 archives: archives.to_vec(),
-                keyring: at.base.release.keyring(),
                 arch: at.base.arch,
                 status,
                 extended_states: &states,

@@ -331,7 +331,13 @@ mod tests {
         let farm = Arc::new(crate::farm::Farm::default());
         let release = crate::release::find(distribution, release).expect("in the table");
         let arch = crate::architecture::Architecture::Amd64;
-        let base = Arc::new(crate::base::Base { release, arch, mirrors: Vec::new(), farm: farm.clone() });
+        let base = Arc::new(crate::base::Base {
+            release,
+            arch,
+            mirrors: Vec::new(),
+            keyring: None,
+            farm: farm.clone(),
+        });
         let at = Container {
             name: "a".to_owned(),
             base,

@@ -25,7 +25,8 @@
 //! **Makes** the container's directory below the storage: LXC's `config`, and `rootfs`.
 //!
 //! **The environment** of the template: `MIRROR` and `SECURITY_MIRROR` are the plan's or the host's own, which the
-//! container's `sources.list` will name; `LXC_CACHE_PATH` is the farm's; `LANG` is `C.UTF-8`, so that the container's
+//! container's `sources.list` will name (a cache at the host's loopback interface by the bridge's address, if it serves that as
+//! well; of what a container cannot reach, plan and doctor say so, and the run remarks it); `LXC_CACHE_PATH` is the farm's; `LANG` is `C.UTF-8`, so that the container's
 //! locale (then `en_US.UTF-8`) does not depend on who runs Drover.
 //!
 //! **One answer of ours.** The template asks the mirror for `dists/testing/main/binary-ARCH/Release`, and takes every
@@ -61,7 +62,8 @@ use crate::guest::half_made;
 use crate::guest::stand_ins::{assisted_chroot, cheap_rsync, polite_wget};
 use crate::guest::template::{Others, TEMPLATES, Template};
 use crate::inputs;
-use crate::mirror::Mirror;
+use crate::mirror::{Archive, Mirror};
+use crate::mirror_seen;
 use crate::release::Distribution;
 use crate::step::FarmStep;
 use crate::{domain, program, resource, survey};
@@ -213,10 +215,13 @@ impl LxcCreate {
                 self.template(at).name
             ));
         }
+        if at.base.release.keys.is_some() {
+            mirror_seen::obstacles(cx, &at.base)?.iter().for_each(|obstacle| cx.remark(obstacle));
+        }
         cx.remember(MADE, "")?;
         let log = cx.cache("lxc-create").join(format!("{}.log", at.name));
         HostFile::new(&log).write("")?;
-        let made = cx.run(&self.command(at, first, &log)?);
+        let made = cx.run(&self.command(cx, at, first, &log)?);
         cx.keep_log(&log);
         made?;
         self.ensure_whole(at)
@@ -241,7 +246,7 @@ impl LxcCreate {
         bail!("lxc-create ended well, and yet {lacks}")
     }
 
-    fn command(&self, at: &Container, first: &[PathBuf], log: &Path) -> Result<Cmd> {
+    fn command(&self, cx: &Cx, at: &Container, first: &[PathBuf], log: &Path) -> Result<Cmd> {
         let path = drover_engine::search_path();
         let path = first.iter().cloned().chain(std::env::split_paths(&path));
         let path = std::env::join_paths(path).context("a directory of ours cannot stand in PATH")?;
@@ -255,15 +260,22 @@ impl LxcCreate {
             .args(["-n", &at.name, "-t", &self.template(at).name, "-l", "INFO", "-o"])
             .arg(log)
             .arg("--")
-            .args(self.template(at).system()?)
+            .args(self.template(at).system(cx)?)
             .args(&self.options);
         if at.base.release.keys.is_none() {
             return Ok(command);
         }
-        let mirror = Mirror::of(&at.base)?;
-        let security = mirror.security.as_ref().map(|archive| ("SECURITY_MIRROR", &archive.uri));
-        let mirrors = [("MIRROR", &mirror.main.uri)].into_iter().chain(security);
-        Ok(mirrors.fold(command, |command, (name, uri)| command.env(name, uri)))
+        let mirror = Mirror::of(cx, &at.base)?;
+        // A template that fetches does so on the host.
+        let address = |archive: &Archive| match self.template(at).copies() {
+            true => mirror_seen::address(&at.farm, archive),
+            false => Ok(archive.uri.clone()),
+        };
+        let command = command.env("MIRROR", address(&mirror.main)?);
+        Ok(match &mirror.security {
+            Some(archive) => command.env("SECURITY_MIRROR", address(archive)?),
+            None => command,
+        })
     }
 }
 
@@ -292,7 +304,11 @@ impl FarmStep<Container> for LxcCreate {
         if at.directory().join("config").exists() {
             Ok(())
         } else {
-            self.template(at).ensure_possible(cx, Others::ToCome)
+            self.template(at).ensure_possible(cx, Others::ToCome)?;
+            if at.base.release.keys.is_some() {
+                mirror_seen::obstacles(cx, &at.base)?.iter().for_each(|obstacle| cx.doubt(obstacle));
+            }
+            Ok(())
         }
     }
 

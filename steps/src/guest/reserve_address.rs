@@ -271,7 +271,13 @@ mod tests {
     fn container(name: &str, network: &str) -> Container {
         let farm = Arc::new(Farm { network: network.parse().expect("a network"), ..Farm::default() });
         let release = release::find(Distribution::Debian, "bookworm").expect("bookworm is known");
-        let base = Base { release, arch: Architecture::host(), mirrors: Vec::new(), farm: farm.clone() };
+        let base = Base {
+            release,
+            arch: Architecture::host(),
+            mirrors: Vec::new(),
+            keyring: None,
+            farm: farm.clone(),
+        };
         Container {
             name: name.to_owned(),
             base: Arc::new(base),

@@ -99,7 +99,7 @@ impl<'a> Template<'a> {
     }
 
     /// What the template is told of the release and the architecture, in its own words.
-    pub(super) fn system(&self) -> Result<Vec<String>> {
+    pub(super) fn system(&self, cx: &Cx) -> Result<Vec<String>> {
         let (release, arch) = (self.at.base.release, self.at.base.arch);
         if !self.is_own() {
             return Ok(Vec::new());
@@ -109,7 +109,7 @@ impl<'a> Template<'a> {
         }
         let mut words: Vec<_> = ["-R", release.version, "-a", arch.rpm()].map(str::to_owned).into();
         // The lists of mirrors that the template knows are gone with the release.
-        words.push(format!("--repo={}", hosting::repository(&self.at.base)?));
+        words.push(format!("--repo={}", hosting::repository(cx, &self.at.base)?));
         Ok(words)
     }
 }

@@ -75,7 +75,7 @@ impl FarmStep<Farm> for FetchEmulator {
         }
         match bootstrap::hosting(cx, &self.base(at)?)? {
             Hosting::Hosted(_) => {}
-            Hosting::Unasked(why) | Hosting::Unproved(why) => cx.doubt(&why),
+            Hosting::Unasked(why) | Hosting::Unproved(why) | Hosting::Believed(why) => cx.doubt(&why),
         }
         Ok(())
     }
@@ -91,12 +91,11 @@ impl FarmStep<Farm> for FetchEmulator {
         let missing = self.missing(at)?;
         let Some((_, first)) = missing.first() else { return Ok(()) };
         let directory = first.parent().context("a file without a directory")?;
-        let archive = self.archive(at)?;
+        let archive = self.archive(cx, at)?;
         let apt = Apt::set_up(
             cx,
             Setup {
                 dir: cx.cache("apt/emulator"),
-                keyring: self.base(at)?.release.keyring(),
                 archives: vec![archive.clone()],
                 arch: Architecture::host(),
                 status: "",
@@ -162,12 +161,18 @@ impl FetchEmulator {
         let release = release::find(Distribution::Debian, name).with_context(|| {
             format!("the host is no Debian that Drover knows, so that there is no `{suite}`")
         })?;
-        Ok(Base { release, arch: Architecture::host(), mirrors: Vec::new(), farm: Arc::new(at.clone()) })
+        Ok(Base {
+            release,
+            arch: Architecture::host(),
+            mirrors: Vec::new(),
+            keyring: None,
+            farm: Arc::new(at.clone()),
+        })
     }
 
-    fn archive(&self, at: &Farm) -> Result<Archive> {
+    fn archive(&self, cx: &Cx, at: &Farm) -> Result<Archive> {
         let suite = self.0.suite()?.context("the host's own emulators are not fetched")?;
-        Ok(Archive { suite, ..Mirror::of(&self.base(at)?)?.main })
+        Ok(Archive { suite, ..Mirror::of(cx, &self.base(at)?)?.main })
     }
 }
 

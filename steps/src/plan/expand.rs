@@ -40,7 +40,7 @@ pub(super) struct Expanded {
 /// Expands a plan; what is wrong goes to `wrong`.
 pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diagnostic>) -> Expanded {
     let host = host_steps(&outline.host, wrong);
-    let mirrors = outline.mirror.as_ref().map(|mirror| strings(mirror, wrong)).unwrap_or_default();
+    let origin = Origin::default().with(outline.mirror.as_ref(), outline.keyring.as_ref(), wrong);
     let each = GuestSteps::new(&outline.each, wrong);
     let before = wrong.len();
     let entries: Vec<_> = outline.containers.iter().map(|text| (text, multiply(text, wrong))).collect();
@@ -51,7 +51,7 @@ pub(super) fn expand(outline: &Outline, directory: PathBuf, wrong: &mut Vec<Diag
     let farm = Arc::new(farm(&host, stated, instances, wrong));
     let mut expansion = Expansion {
         farm,
-        mirrors,
+        origin,
         bases: BTreeMap::new(),
         nodes: Nodes::default(),
         told: HashSet::new(),
@@ -90,6 +90,47 @@ fn mirror(value: &Value, wrong: &mut Vec<Diagnostic>) -> Option<String> {
         wrong.extend(diagnostics);
     }
     Some(text)
+}
+
+/// Where packages come from, so far as a plan says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Origin {
+    mirrors: Vec<String>,
+    keyring: Option<PathBuf>,
+}
+
+impl Origin {
+    /// The same, but for what is said here.
+    fn with(mut self, mirror: Option<&Value>, keyring: Option<&Value>, wrong: &mut Vec<Diagnostic>) -> Self {
+        if let Some(mirror) = mirror {
+            self.mirrors = strings(mirror, wrong);
+        }
+        if let Some(path) = keyring {
+            self.keyring = file(path, wrong);
+        }
+        self
+    }
+}
+
+/// The path of a keyring, if it is one.
+fn file(value: &Value, wrong: &mut Vec<Diagnostic>) -> Option<PathBuf> {
+    let text = value.string(wrong)?;
+    // It becomes a part of a line of apt's.
+    let is_plain = |text: &str| !text.contains([' ', ',', '[', ']', '"', '#', '%']);
+    let ends_well = |text: &str| text.ends_with(".gpg") || text.ends_with(".asc") || text.ends_with(".pgp");
+    let (message, help) = match words::path(&text, "the keyring") {
+        Err(mistake) => (mistake.message, mistake.help),
+        Ok(()) if is_plain(&text) && ends_well(&text) => return Some(text.into()),
+        Ok(()) => (
+            format!("the keyring `{text}` cannot be given to apt"),
+            "write the path of a file `*.gpg` or, armoured, `*.asc`, without spaces, commas and brackets"
+                .to_owned(),
+        ),
+    };
+    let mut diagnostics = [Diagnostic::new(message, &value.span).help(help)];
+    leave_steps(&mut diagnostics);
+    wrong.extend(diagnostics);
+    None
 }
 
 /// The farm, as the plan itself has stated it, as the host's steps shape it, for these containers.
@@ -133,8 +174,8 @@ fn contradiction<P>(error: &anyhow::Error, step: &Typed<P>) -> Diagnostic {
 /// What the expansion of containers shares.
 struct Expansion<'a> {
     farm: Arc<Farm>,
-    /// The mirrors of the plan.
-    mirrors: Vec<String>,
+    /// Where the plan says that packages come from.
+    origin: Origin,
     /// The base systems by id, each with the container that asked for it first, and whether it has nodes.
     bases: BTreeMap<String, SharedBase>,
     nodes: Nodes,
@@ -170,15 +211,12 @@ fn strings(value: &Value, wrong: &mut Vec<Diagnostic>) -> Vec<String> {
 impl Expansion<'_> {
     /// The containers of one entry, and their nodes.
     fn entry(&mut self, text: &ContainerText, instances: &[Instance], steps: &GuestSteps) -> Vec<Written> {
-        let mirrors = match &text.mirror {
-            Some(mirror) => strings(mirror, self.wrong),
-            None => self.mirrors.clone(),
-        };
+        let origin = self.origin.clone().with(text.mirror.as_ref(), text.keyring.as_ref(), self.wrong);
         let name = text.name.as_ref().map_or(&text.span, |name| &name.span);
-        let asked = text.mirror.as_ref().map_or(name, |mirror| &mirror.span);
+        let asked = text.mirror.as_ref().or(text.keyring.as_ref()).map_or(name, |said| &said.span);
         let mut containers = Vec::new();
         for instance in instances {
-            let base = self.base(instance, mirrors.clone(), asked);
+            let base = self.base(instance, origin.clone(), asked);
             if let Some(span) = steps.bootstrap.as_ref().filter(|_| base.release.is_bootstrapped()) {
                 self.bootstrap(&base, span);
             }
@@ -191,13 +229,14 @@ impl Expansion<'_> {
         containers
     }
 
-    fn base(&mut self, instance: &Instance, mirrors: Vec<String>, asked: &Span) -> Arc<Base> {
+    fn base(&mut self, instance: &Instance, origin: Origin, asked: &Span) -> Arc<Base> {
         let Instance { release, arch, .. } = *instance;
-        let base = Arc::new(Base { release, arch, mirrors, farm: self.farm.clone() });
+        let Origin { mirrors, keyring } = origin;
+        let base = Arc::new(Base { release, arch, mirrors, keyring, farm: self.farm.clone() });
         let shared = share(&mut self.bases, &base, asked);
-        if shared.base.mirrors != base.mirrors {
+        if (&shared.base.mirrors, &shared.base.keyring) != (&base.mirrors, &base.keyring) {
             let message = format!("the base system `{}` cannot come from two mirrors", base.id());
-            let help = "containers of one release and architecture share it: give them the same `mirror`";
+            let help = "containers of one release and architecture share it: give them the same `mirror` and `keyring`";
             let diagnostic = Diagnostic::new(message, asked)
                 .also(&shared.asked, "from another mirror for this")
                 .help(help);

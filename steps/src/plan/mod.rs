@@ -35,6 +35,7 @@
 //! | `containers` | the containers |
 //! | `each` | steps that act on each container |
 //! | `mirror` | where packages come from; if left out, where the host's own apt sources say. A list, `mirror: ["…", "…"]`, is tried in order, file by file |
+//! | `keyring` | the file of the keys that the mirror signs with, `"/usr/share/keyrings/company.gpg"`; if left out, what the host's apt believes of its own mirror, and the distribution's keys |
 //! | `assist` | `Off` keeps emulated systems from using native programs; `On` if left out |
 //! | `env` | names of variables that programs get as they are where Drover is started: see below |
 //! | `include` | other plans to take in first |
@@ -76,7 +77,7 @@
 //! )
 //! ```
 //! A name must be one that a host can have: letters, digits and hyphens. Containers of the same release and architecture
-//! share their bootstrap, and so must share its `mirror`, should they name one.
+//! share their bootstrap, and so must share its `mirror` and `keyring`, should they name any.
 //!
 //! ## Containers that differ
 //! `steps` gives a container steps of its own: in place of the step of that name in `each`, or beside those. `without`
@@ -114,7 +115,7 @@
 //!
 //! ## Plans made of plans
 //! `include` takes in other plans, named from the directory of the plan that includes them. What is on top wins: a step
-//! replaces one of the same name, `name` and `mirror` are replaced, containers and names in `env`
+//! replaces one of the same name, `name`, `mirror` and `keyring` are replaced, containers and names in `env`
 //! are added. A plan that is included
 //! twice is taken in once; one that includes itself is an error.
 //! ```ron
@@ -130,7 +131,7 @@
 //!
 //! | path | what it changes |
 //! | --- | --- |
-//! | `assist`, `env`, `mirror`, `name` | that of the plan |
+//! | `assist`, `env`, `keyring`, `mirror`, `name` | that of the plan |
 //! | `host.STEP.FIELD`, `each.STEP.FIELD` | a field of a step |
 //! | `host.STEP`, `each.STEP` | all that is in the step's parentheses |
 //! | `containers.WHICH.FIELD` | a field of an entry of `containers` |

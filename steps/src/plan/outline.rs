@@ -16,6 +16,7 @@ pub(super) struct Outline {
     pub(super) name: Option<Value>,
     pub(super) include: Vec<Value>,
     pub(super) mirror: Option<Value>,
+    pub(super) keyring: Option<Value>,
     pub(super) assist: Option<Value>,
     pub(super) env: Vec<Value>,
     pub(super) host: Vec<StepText>,
@@ -42,6 +43,7 @@ pub(super) struct ContainerText {
     pub(super) release: Option<Value>,
     pub(super) arch: Option<Value>,
     pub(super) mirror: Option<Value>,
+    pub(super) keyring: Option<Value>,
     pub(super) steps: Vec<StepText>,
     pub(super) without: Vec<Value>,
 }
@@ -49,13 +51,13 @@ pub(super) struct ContainerText {
 /// A plan.
 static PLAN: Record = Record {
     what: "a plan",
-    fields: &["name", "include", "mirror", "assist", "env", "host", "containers", "each"],
+    fields: &["name", "include", "mirror", "keyring", "assist", "env", "host", "containers", "each"],
 };
 
 /// An entry of `containers`.
 pub(super) static CONTAINER: Record = Record {
     what: "a container",
-    fields: &["name", "distribution", "release", "arch", "mirror", "steps", "without"],
+    fields: &["name", "distribution", "release", "arch", "mirror", "keyring", "steps", "without"],
 };
 
 /// What helps when no step is like what was found.
@@ -88,6 +90,7 @@ pub(super) fn outline(value: &Value, wrong: &mut Vec<Diagnostic>) -> Outline {
         name: fields.require("name", "\"my-farm\"", wrong).cloned(),
         include: fields.get("include").map(|list| list.list(wrong).to_vec()).unwrap_or_default(),
         mirror: fields.get("mirror").cloned(),
+        keyring: fields.get("keyring").cloned(),
         assist: fields.get("assist").cloned(),
         env: fields.get("env").map(|list| list.list(wrong).to_vec()).unwrap_or_default(),
         containers: fields.get("containers").map(|list| containers(list, wrong)).unwrap_or_default(),
@@ -122,6 +125,7 @@ fn container(value: &Value, wrong: &mut Vec<Diagnostic>) -> Option<ContainerText
         release,
         arch,
         mirror: fields.get("mirror").cloned(),
+        keyring: fields.get("keyring").cloned(),
         steps: fields.get("steps").map(|list| steps(list, Place::Container, wrong)).unwrap_or_default(),
         without: fields.get("without").map(|list| list.list(wrong).to_vec()).unwrap_or_default(),
     })

@@ -112,6 +112,7 @@ impl Outline {
     fn add(&mut self, other: Self) {
         self.name = other.name.or(self.name.take());
         self.mirror = other.mirror.or(self.mirror.take());
+        self.keyring = other.keyring.or(self.keyring.take());
         self.assist = other.assist.or(self.assist.take());
         self.env.extend(other.env);
         put(&mut self.host, other.host);

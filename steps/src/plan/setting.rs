@@ -11,7 +11,7 @@ use super::suggest::did_you_mean;
 use std::sync::Arc;
 
 /// What a path may begin with.
-const ROOTS: &[&str] = &["name", "mirror", "assist", "env", "host", "containers", "each"];
+const ROOTS: &[&str] = &["name", "mirror", "keyring", "assist", "env", "host", "containers", "each"];
 
 /// Changes a plan as an argument of `--set` says; what is wrong with that goes to `wrong`.
 pub(super) fn set(outline: &mut Outline, argument: &str, wrong: &mut Vec<Diagnostic>) {
@@ -41,6 +41,7 @@ fn apply(outline: &mut Outline, source: &Arc<Source>, wrong: &mut Vec<Diagnostic
     match names.as_slice() {
         ["name"] => outline.name = Some(value),
         ["mirror"] => outline.mirror = Some(value),
+        ["keyring"] => outline.keyring = Some(value),
         ["assist"] => outline.assist = Some(value),
         ["env"] => outline.env = value.list(wrong).to_vec(),
         ["host", _] | ["host", _, _] => return step(&mut outline.host, &path, value),
@@ -50,7 +51,7 @@ fn apply(outline: &mut Outline, source: &Arc<Source>, wrong: &mut Vec<Diagnostic
             return refuse(format!("a plan has no `{root}` to set"), &path[0], did_you_mean(root, ROOTS));
         }
         _ => {
-            let help = "paths are `name`, `mirror`, `assist`, `env`, `host.STEP.FIELD`, `each.STEP.FIELD`, `containers.NAME.FIELD` \
+            let help = "paths are `name`, `mirror`, `keyring`, `assist`, `env`, `host.STEP.FIELD`, `each.STEP.FIELD`, `containers.NAME.FIELD` \
                         and `containers.NAME.STEP.FIELD`";
             return refuse("this path leads nowhere", &Span::new(source, 0..equals), Some(help.to_owned()));
         }
@@ -188,6 +189,7 @@ impl ContainerText {
             "distribution" => self.distribution = Some(value),
             "release" => self.release = Some(value),
             "arch" => self.arch = Some(value),
+            "keyring" => self.keyring = Some(value),
             _ => self.mirror = Some(value),
         }
     }
