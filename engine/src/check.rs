@@ -1,5 +1,7 @@
 //! The answer to "is it done already?": never a bool, always a reason.
 
+use crate::odd;
+
 /// Whether a step is needed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -42,7 +44,7 @@ impl Check {
             .context_radius(2)
             .header(name, name)
             .to_string();
-        Self::Needed { reason, diff: Some(diff) }
+        Self::Needed { reason, diff: Some(odd::shown(&diff)) }
     }
 
     /// This answer if it is `Needed`, else that of `next`: the first thing that is missing speaks.

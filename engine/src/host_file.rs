@@ -1,4 +1,5 @@
-//! A text file of the host, edited so that it is always whole: old or new, never half.
+//! A text file of the host, edited so that it is always whole: old or new, never half; but for one that is a mount of its own,
+//! and cannot be replaced.
 //!
 //! It does not know what the text means.
 
@@ -45,7 +46,7 @@ impl HostFile {
     /// Its text; `None` if there is no such file.
     ///
     /// # Errors
-    /// When it cannot be read, is no regular file, or is not UTF-8.
+    /// When it cannot be read, or is no regular file. Bytes that are not UTF-8 come through as they are, when the text is written.
     pub fn read(&self) -> Result<Option<String>> {
         let text = || -> Result<Option<String>> {
             let Some((dir, name)) = self.place()? else { return Ok(None) };
@@ -59,7 +60,8 @@ impl HostFile {
 
     /// Replaces its text: written beside it, flushed to disk, renamed. An existing file keeps its mode, owner and
     /// extended attributes; missing directories are made. A link is followed to the file it names. Writing what
-    /// is there already changes nothing, not even the modification time.
+    /// is there already changes nothing, not even the modification time. A file that is a mount of its own, as `/etc/hosts` is
+    /// in many a container, is written where it is.
     ///
     /// # Errors
     /// When that fails; the old file is then untouched.
@@ -221,14 +223,61 @@ mod tests {
         let fifo = dir.path().join("fifo");
         mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
         symlink("loop", dir.path().join("loop"))?;
-        std::fs::write(dir.path().join("binary"), b"\xff")?;
         let message =
             |name: &str| format!("{:#}", HostFile::new(dir.path().join(name)).read().expect_err("it fails"));
         assert!(message("fifo").contains("it is a FIFO"), "{}", message("fifo"));
         assert!(message("loop").contains("in a circle"), "{}", message("loop"));
-        assert!(message("binary").contains("not UTF-8"), "{}", message("binary"));
         assert!(HostFile::new(&fifo).write("x").is_err());
         assert!(HostFile::new(dir.path()).write("x").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay_as_they_are() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let file = HostFile::new(dir.path().join("f"));
+        std::fs::write(file.path(), b"# caf\xe9\none\n")?;
+        let text = file.read()?.context("it is there")?;
+        file.write(&(text + "two\n"))?;
+        assert_eq!(std::fs::read(file.path())?, b"# caf\xe9\none\ntwo\n");
+        let check = crate::Check::text("f", 0o644, file.read()?.as_deref(), "one\n");
+        assert!(format!("{check:?}").contains("caf\\\\xe9"), "{check:?}");
+        Ok(())
+    }
+
+    /// In a copy of this program, which has mounts of its own.
+    #[test]
+    fn one_that_is_a_mount_of_its_own_is_written_where_it_is() -> Result<()> {
+        const INSIDE: &str = "DROVER_TEST_MOUNTS";
+        let unshare = || {
+            let all = ["--user", "--map-root-user", "--mount", "--propagation", "private"];
+            let mut command = std::process::Command::new("unshare");
+            command.args(if geteuid().is_root() { &all[2..] } else { &all[..] });
+            command
+        };
+        if std::env::var_os(INSIDE).is_none() {
+            if !unshare().arg("true").status()?.success() {
+                println!("not tested: no mount namespace can be made here");
+                return Ok(());
+            }
+            let test = "host_file::tests::one_that_is_a_mount_of_its_own_is_written_where_it_is";
+            let ended =
+                unshare().arg(std::env::current_exe()?).args(["--exact", test]).env(INSIDE, "1").output()?;
+            let said = String::from_utf8_lossy(&ended.stdout);
+            assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+            return Ok(());
+        }
+        let dir = tempfile::tempdir()?;
+        let (one, other) = (dir.path().join("hosts"), dir.path().join("elsewhere"));
+        std::fs::write(&one, "")?;
+        std::fs::write(&other, "long and longer\n")?;
+        rustix::mount::mount_bind(&other, &one)?;
+        for text in ["short\n", "and a longer one again\n"] {
+            HostFile::new(&one).write(text)?;
+            assert_eq!(std::fs::read_to_string(&one)?, text);
+            assert_eq!(std::fs::read_to_string(&other)?, text);
+        }
+        assert_eq!(names(dir.path()).len(), 2, "nothing is left beside it");
         Ok(())
     }
 

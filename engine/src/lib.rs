@@ -39,6 +39,7 @@ mod look;
 mod mark;
 mod node;
 mod observer;
+mod odd;
 mod pools;
 mod preview;
 mod process;

@@ -134,7 +134,7 @@ impl Rootfs {
     /// The text of the file at `path`, links followed inside of the tree; `None` if there is nothing.
     ///
     /// # Errors
-    /// When it is no regular file (a FIFO does not block), cannot be read, or is not UTF-8.
+    /// When it is no regular file (a FIFO does not block), or cannot be read. Bytes that are not UTF-8 come through.
     pub fn read(&self, path: &str) -> Result<Option<String>> {
         let text = || -> Result<Option<String>> {
             let Some(handle) = absent(again(|| self.root.resolve(path)))? else { return Ok(None) };

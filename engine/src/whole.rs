@@ -4,7 +4,7 @@
 //! Each thing is made beside its place and renamed. Whatever is at the name itself is never followed nor opened blindly.
 //! It does not know how the directory was found.
 
-use crate::Access;
+use crate::{Access, odd};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr,
@@ -54,11 +54,11 @@ pub(crate) fn open(dir: impl AsFd, name: &str) -> Result<Option<File>> {
     Ok(Some(file.into()))
 }
 
-/// All of a file, as text.
+/// All of a file, as text; bytes that are none come through: see [`crate::odd`].
 pub(crate) fn text(mut file: &File) -> Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).context("read it")?;
-    String::from_utf8(bytes).ok().context("it is not UTF-8 text")
+    Ok(odd::decode(&bytes))
 }
 
 /// Replaces the text of `name` in `dir`. Mode, owner and extended attributes are those of the file that is there, else
@@ -66,12 +66,34 @@ pub(crate) fn text(mut file: &File) -> Result<String> {
 pub(crate) fn replace(dir: &File, name: &str, text: &str, access: Access) -> Result<()> {
     let old = open(dir, name)?;
     if let Some(old) = &old
-        && old.metadata().context("look at it")?.len() == text.len() as u64
         && self::text(old).is_ok_and(|old| old == text)
     {
         return Ok(());
     }
-    put(dir, name, |beside| write_beside(dir, beside, text, old.as_ref(), access))
+    let put = put(dir, name, |beside| write_beside(dir, beside, text, old.as_ref(), access));
+    match put {
+        Err(error) if old.is_some() && error.downcast_ref() == Some(&Errno::BUSY) => {
+            write_in_place(dir, name, text)
+                .with_context(|| format!("{error:#}; and it cannot be written where it is"))
+        }
+        put => put,
+    }
+}
+
+/// Writes the file that is there. One that is a mount of its own, as `/etc/hosts` is in many a container, cannot be replaced:
+/// only then, since who reads it meanwhile finds a part.
+fn write_in_place(dir: &File, name: &str, text: &str) -> Result<()> {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(openat(dir, name, flags, Mode::empty()).context("open it")?);
+    ensure_regular(&fstat(&file).context("look at it")?)?;
+    let bytes = odd::encode(text);
+    let old = file.metadata().context("look at it")?.len();
+    file.write_all(&bytes).context("write it")?;
+    if (bytes.len() as u64) < old {
+        file.set_len(bytes.len() as u64).context("write it")?;
+    }
+    fsync(&file).context("flush it to disk")
 }
 
 /// Makes the directory `name` in `dir`; one that is there already, made by whomever, is fine.
@@ -141,7 +163,7 @@ fn write_beside(dir: &File, name: &str, text: &str, old: Option<&File>, access: 
     let fd = openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
         .with_context(|| format!("make `{name}` beside it"))?;
     let mut new = File::from(fd);
-    new.write_all(text.as_bytes()).context("write it")?;
+    new.write_all(&odd::encode(text)).context("write it")?;
     match old {
         None => set_access(&new, access)?,
         Some(old) => {
