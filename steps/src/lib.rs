@@ -5,6 +5,7 @@
 
 pub mod apt;
 pub mod apt_entry;
+mod apt_proxy;
 pub mod apt_sources;
 pub mod architecture;
 pub mod archives;

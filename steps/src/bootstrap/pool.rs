@@ -5,11 +5,11 @@
 use super::package_set::names;
 use super::resolve::apt_directory;
 use crate::apt::{Apt, Setup};
-use crate::apt_entry;
 use crate::base::Base;
 use crate::mirror::{Archive, Mirror};
 use crate::package_index::PackageIndex;
 use crate::program;
+use crate::{apt_entry, apt_proxy};
 use anyhow::{Context, Result, bail};
 use drover_engine::{Cmd, Cx};
 use rustix::fs::{Access, access};
@@ -122,7 +122,7 @@ fn absent(cx: &Cx, archive: &Archive, files: &BTreeSet<String>) -> Result<Option
     let list: String = files.iter().map(|file| format!("{}\n", uri(file))).collect();
     let ask = ["wget", "--spider", "--no-verbose", "--tries=1", "--timeout=10", "--input-file=-"];
     let command = Cmd::new("timeout").arg(PATIENCE).args(ask).env("LC_ALL", "C").stdin(list);
-    let command = match proxy(cx, &archive.uri)? {
+    let command = match apt_proxy::of(cx, &archive.uri)? {
         None => command,
         Some(proxy) if proxy.eq_ignore_ascii_case("DIRECT") => command.arg("--no-proxy"),
         // wget speaks with no other proxies.
@@ -151,53 +151,14 @@ fn answers(said: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
     (found.map(str::trim).collect(), broken.filter_map(|(line, _)| line.trim().strip_suffix(':')).collect())
 }
 
-/// What the host's apt uses as a proxy for an address: what a program of the host's finds, or what is written.
-fn proxy(cx: &Cx, uri: &str) -> Result<Option<String>> {
-    let said = cx.probe(&Cmd::new("/usr/lib/apt/apt-helper").args(["auto-detect-proxy", uri]))?.stdout;
-    if let Some(found) = detected(&said) {
-        return Ok(Some(found.to_owned()));
-    }
-    let (scheme, rest) = uri.split_once("://").unwrap_or(("http", uri));
-    let place = rest.split('/').next().unwrap_or_default();
-    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
-    let host = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-        .map_or_else(|| host.split(':').next().unwrap_or_default(), |(host, _)| host);
-    for name in [format!("Acquire::{scheme}::Proxy::{host}"), format!("Acquire::{scheme}::Proxy")] {
-        if let Some(value) = configured(cx, &name)? {
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
-}
-
-/// The proxy in what apt says when it looks for one: `Using proxy 'http://p.example:3128' for URL '...'`.
-fn detected(said: &str) -> Option<&str> {
-    let found = said.lines().find_map(|line| line.strip_prefix("Using proxy '")?.split('\'').next())?;
-    (!found.is_empty()).then_some(found)
-}
-
-/// What the host's apt is told of this name, if anything.
-fn configured(cx: &Cx, name: &str) -> Result<Option<String>> {
-    let said = cx.read(&Cmd::new("apt-config").args(["dump", "--format", "%v%n", name]))?;
-    Ok(said.lines().next().filter(|value| !value.is_empty()).map(str::to_owned))
-}
-
 fn is_ipv4_forced(cx: &Cx) -> Result<bool> {
-    Ok(configured(cx, "Acquire::ForceIPv4")?.is_some_and(|word| apt_entry::truth(&word) == Some(true)))
+    Ok(apt_proxy::configured(cx, "Acquire::ForceIPv4")?
+        .is_some_and(|word| apt_entry::truth(&word) == Some(true)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_proxy_that_apt_finds_is_understood() {
-        let said = "Using proxy 'http://p.example:3128' for URL 'http://m.example/debian'\n";
-        assert_eq!(detected(said), Some("http://p.example:3128"));
-        assert_eq!(detected("Using proxy '' for URL 'http://m.example/debian'\n"), None);
-    }
 
     #[test]
     fn what_wget_says_is_understood() {

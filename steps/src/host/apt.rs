@@ -4,6 +4,7 @@
 
 use super::apt_lock;
 use super::policy;
+use crate::apt_proxy;
 use anyhow::{Context, Result, bail};
 use drover_engine::{Cmd, CommandError, Cx, Jail};
 use std::collections::BTreeSet;
@@ -17,10 +18,34 @@ const STALE_LISTS: [&str; 4] = [
     "Unable to fetch some archives",
 ];
 
+/// What keeps programs that apt calls from asking somebody: debconf, ucf, apt-listbugs, apt-listchanges, needrestart, which then
+/// restarts nothing either.
+const QUIET: [(&str, &str); 9] = [
+    ("DEBIAN_FRONTEND", "noninteractive"),
+    ("DEBIAN_PRIORITY", "critical"),
+    ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+    ("UCF_FORCE_CONFFOLD", "1"),
+    ("APT_LISTBUGS_FRONTEND", "none"),
+    ("APT_LISTCHANGES_FRONTEND", "none"),
+    ("NEEDRESTART_MODE", "l"),
+    ("NEEDRESTART_SUSPEND", "drover"),
+    ("LC_ALL", "C.UTF-8"),
+];
+
 /// Installing packages without any service starting.
 pub(super) struct Apt<'a> {
     cx: &'a Cx,
     jail: Jail,
+    /// How often what cannot be fetched is tried again: three times, or more where the host says so.
+    retries: u32,
+}
+
+/// Who is called here has to be patient, whatever the host's apt is told.
+const RETRIES: u32 = 3;
+
+fn retries(cx: &Cx) -> Result<u32> {
+    let said = apt_proxy::configured(cx, "Acquire::Retries")?;
+    Ok(said.and_then(|number| number.parse().ok()).unwrap_or(RETRIES).max(RETRIES))
 }
 
 /// Where dpkg keeps what it has not yet written to its status: empty, unless it runs or was killed.
@@ -64,7 +89,7 @@ impl<'a> Apt<'a> {
     /// The host's apt, once nobody else is using it.
     pub(super) fn new(cx: &'a Cx) -> Result<Self> {
         apt_lock::wait(cx)?;
-        Ok(Self { cx, jail: policy::jail(cx)? })
+        Ok(Self { cx, jail: policy::jail(cx)?, retries: retries(cx)? })
     }
 
     /// Configures what an installation that was killed left unpacked.
@@ -108,7 +133,7 @@ impl<'a> Apt<'a> {
         let finished = Self::new(cx)?.finish_interrupted();
         policy::clean_up()?;
         finished?;
-        let plain = Self { cx, jail: policy::mounts() };
+        let plain = Self { cx, jail: policy::mounts(), retries: RETRIES };
         // What they are there for is gone: as far as apt is concerned, only others can need them now.
         cx.run(&plain.quiet("apt-mark").arg("auto").args(packages))?;
         let weak = ["APT::AutoRemove::RecommendsImportant=false", "APT::AutoRemove::SuggestsImportant=false"];
@@ -174,24 +199,17 @@ impl<'a> Apt<'a> {
             "Dpkg::Options::=--force-confdef",
             "Dpkg::Options::=--force-confold",
             "Dpkg::Use-Pty=0",
-            "Acquire::Retries=3",
             "APT::Update::Error-Mode=any",
         ];
-        let command = self.quiet("apt-get").args(["--quiet", "--yes"]);
+        let retries = format!("Acquire::Retries={}", self.retries);
+        let command = self.quiet("apt-get").args(["--quiet", "--yes", "-o", &retries]);
         options.iter().fold(command, |command, option| command.args(["-o", option])).args(args)
     }
 
     /// A call of `program` that asks nobody anything, speaks English, and starts no service.
     fn quiet(&self, program: &str) -> Cmd {
-        let environment = [
-            ("DEBIAN_FRONTEND", "noninteractive"),
-            ("DEBIAN_PRIORITY", "critical"),
-            ("APT_LISTCHANGES_FRONTEND", "none"),
-            ("NEEDRESTART_MODE", "l"),
-            ("LC_ALL", "C.UTF-8"),
-        ];
         let command = Cmd::new(program).inside(&self.jail);
-        environment.iter().fold(command, |command, (name, value)| command.env(name, value))
+        QUIET.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 }
 
