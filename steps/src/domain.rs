@@ -6,6 +6,7 @@
 //! What is looked up while nothing is being changed comes from one `listing` of all domains, which all checks share.
 
 mod listing;
+mod names;
 mod undo;
 
 pub(crate) use listing::{Listing, all};
@@ -13,6 +14,7 @@ pub use undo::{define_ours, names_to_undo, state_to_undo, undo_edit};
 
 use crate::container::Container;
 use crate::program;
+use crate::words::plain_path;
 use anyhow::{Context, Error, Result, bail};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile};
 use std::collections::BTreeSet;
@@ -182,7 +184,8 @@ fn traits(definition: &Element) -> BTreeSet<String> {
     let number = |name: &str| definition.get_child(name).and_then(Element::get_text).unwrap_or_default();
     let mut traits: BTreeSet<_> = devices(definition, "filesystem")
         .map(|device| {
-            format!("filesystem {} at {}", of(device, "source", "dir"), of(device, "target", "dir"))
+            let [source, target] = ["source", "target"].map(|end| plain_path(of(device, end, "dir")));
+            format!("filesystem {source} at {target}")
         })
         .collect();
     traits.extend(devices(definition, "interface").map(|device| {
@@ -317,12 +320,12 @@ fn difference(name: &str, reason: String, before: &str, after: &str) -> Check {
     Check::Needed { reason, diff }
 }
 
-/// Reads a definition.
+/// Reads a definition. Names with prefixes of others' namespaces are no names of libvirt's.
 ///
 /// # Errors
 /// When it is no XML.
 pub fn parse(text: &str) -> Result<Element> {
-    Element::parse(text.as_bytes()).context("virsh printed a definition that is no XML")
+    Element::parse(names::plain(text).as_bytes()).context("virsh printed a definition that is no XML")
 }
 
 /// Writes a definition, always in the same way, so that two can be compared.
@@ -333,9 +336,8 @@ pub fn text(definition: &Element) -> Result<String> {
     let mut bytes = Vec::new();
     let config = EmitterConfig::new().perform_indent(true).write_document_declaration(false);
     definition.write_with_config(&mut bytes, config).context("cannot write the definition as XML")?;
-    let mut text = String::from_utf8(bytes).context("the definition is no UTF-8")?;
-    text.push('\n');
-    Ok(text)
+    let text = String::from_utf8(bytes).context("the definition is no UTF-8")?;
+    Ok(names::restored(&text) + "\n")
 }
 
 /// An element with these attributes.
@@ -372,6 +374,11 @@ pub fn children<'a>(of: &'a mut Element, name: &'a str) -> impl Iterator<Item = 
 /// The attribute `key` of the child `name`.
 pub fn attribute<'a>(of: &'a Element, name: &str, key: &str) -> Option<&'a str> {
     of.get_child(name)?.attributes.get(key).map(String::as_str)
+}
+
+/// Whether the attribute `dir` of the child `name` is this path, with or without a slash at its end.
+pub fn is_dir(of: &Element, name: &str, path: &str) -> bool {
+    attribute(of, name, "dir").is_some_and(|dir| plain_path(dir) == plain_path(path))
 }
 
 /// Adds a device, after the last one of its kind.
@@ -427,6 +434,27 @@ mod tests {
         for (one, other) in [("1048576", "65536"), (">1<", ">2<"), ("00:01", "00:02"), ("'/r'", "'/q'")] {
             assert_ne!(of(&live.replace(one, other)), of(written), "{one}");
         }
+    }
+
+    #[test]
+    fn namespaces_of_others_keep_every_prefix() {
+        let source = "<domain type=\"lxc\" xmlns:lxc=\"http://libvirt.org/schemas/domain/lxc/1.0\"><metadata>\
+             <my:app xmlns:my=\"http://my.example/\" my:level=\"1\" level=\"2\" xml:lang=\"de\"><devices my:a=\"b\"/></my:app>\
+             <other xmlns=\"http://o.example/\"/></metadata><devices><emulator>/usr/lib/libvirt/libvirt_lxc</emulator></devices>\
+             <lxc:namespace><lxc:sharenet type=\"netns\" value=\"red\"/></lxc:namespace></domain>";
+        let mut definition = parse(source).expect("XML");
+        add_device(&mut definition, element("filesystem", &[("type", "mount")]));
+        let text = text(&definition).expect("text");
+        for part in [
+            "xmlns:lxc=\"http://libvirt.org/schemas/domain/lxc/1.0\"",
+            "<my:app xmlns:my=\"http://my.example/\" my:level=\"1\" level=\"2\" xml:lang=\"de\">",
+            "<devices my:a=\"b\" />",
+            "<other xmlns=\"http://o.example/\" />",
+            "<lxc:sharenet type=\"netns\" value=\"red\" />",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert_eq!(parse(&text).expect("XML"), definition, "reads what it writes");
     }
 
     #[test]

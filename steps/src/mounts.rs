@@ -85,8 +85,25 @@ fn octal(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(digits, 8).ok()
 }
 
+/// The path that the kernel knows a place by: links are followed, also those above what is not there yet.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    let mut known = path;
+    let mut rest = Vec::new();
+    loop {
+        match (known.canonicalize(), known.parent(), known.file_name()) {
+            (Ok(real), ..) => return rest.iter().rev().fold(real, |path, name| path.join(name)),
+            (Err(_), Some(parent), Some(name)) => {
+                rest.push(name);
+                known = parent;
+            }
+            _ => return path.to_owned(),
+        }
+    }
+}
+
 /// The mount that `path` is on: of those above it the lowest, and of two at one place the later one.
 pub(crate) fn above<'a>(mounts: &'a [Mounted], path: &Path) -> Option<&'a Mounted> {
+    let path = real(path);
     let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
     above.max_by_key(|mount| mount.point.components().count())
 }
@@ -124,6 +141,20 @@ mod tests {
             (kind("/srv/a b/x"), kind("/srv/a"), kind("/srv/a b/proc")),
             (Some("ext4"), Some("overlay"), Some("proc"))
         );
+    }
+
+    #[test]
+    fn links_lead_to_what_the_kernel_knows() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        let root = place.path().canonicalize()?;
+        fs::create_dir(root.join("big"))?;
+        std::os::unix::fs::symlink("big", root.join("home"))?;
+        assert_eq!(real(&root.join("home/abuild/work/")), root.join("big/abuild/work"));
+        let table =
+            format!("22 1 0:21 / / rw - ext4 a rw\n23 22 0:5 / {}/big rw - zfs b rw\n", root.display());
+        let mounts = parse(table.as_bytes());
+        assert_eq!(above(&mounts, &root.join("home/abuild")).map(|mount| mount.kind.as_str()), Some("zfs"));
+        Ok(())
     }
 
     #[test]

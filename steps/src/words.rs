@@ -3,7 +3,9 @@
 //!
 //! It does not look at the world: whether a mirror answers, or a package exists, it does not know.
 
+use serde::{Deserialize, Deserializer};
 use std::fmt;
+use std::path::PathBuf;
 
 /// A text that cannot be right: what is wrong with it, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +121,23 @@ pub(crate) fn path(text: &str, what: &str) -> Judged {
     Ok(())
 }
 
+/// A path as all tools write it: one slash between two names, and none at the end.
+pub(crate) fn plain_path(text: &str) -> String {
+    let names: Vec<_> = text.split('/').filter(|name| !name.is_empty()).collect();
+    let root = if text.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", names.join("/"))
+}
+
+/// A path of a plan, which is the same with and without a slash at its end.
+pub(crate) fn de_path<'de, D: Deserializer<'de>>(text: D) -> Result<PathBuf, D::Error> {
+    String::deserialize(text).map(|text| plain_path(&text).into())
+}
+
+/// As [`de_path`], for one that may be left out.
+pub(crate) fn de_optional_path<'de, D: Deserializer<'de>>(text: D) -> Result<Option<PathBuf>, D::Error> {
+    Option::<String>::deserialize(text).map(|text| text.map(|text| plain_path(&text).into()))
+}
+
 /// The name of an account.
 pub(crate) fn account(name: &str) -> Judged {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
@@ -212,6 +231,15 @@ fn shown(c: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_with_and_without_a_slash_at_the_end_are_one() {
+        for (written, plain) in
+            [("/srv/a/", "/srv/a"), ("//srv//a", "/srv/a"), ("/", "/"), ("a/b/", "a/b"), ("", "")]
+        {
+            assert_eq!(plain_path(written), plain);
+        }
+    }
 
     #[test]
     fn mirrors_are_addresses() {

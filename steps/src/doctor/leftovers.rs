@@ -54,6 +54,7 @@ fn mounts(patient: &Patient<'_>) -> Result<Vec<Finding>> {
     let places: Vec<PathBuf> = [Some(patient.farm.containers()), Some(patient.farm.lxc_cache.clone()), state]
         .into_iter()
         .flatten()
+        .map(|place| mounts::real(&place))
         .collect();
     let stray = stray_mounts(&table, &places).into_iter().map(|place| {
         let text = format!("something is mounted at {}", place.display());

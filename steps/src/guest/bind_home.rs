@@ -21,6 +21,7 @@ use crate::domain::{self, Validation};
 use crate::inputs;
 use crate::resource;
 use crate::step::FarmStep;
+use crate::words::plain_path;
 use anyhow::{Context, Result};
 use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Undo};
 use serde::{Deserialize, Serialize};
@@ -50,9 +51,9 @@ pub(super) fn edit(at: &Container, definition: &mut Element) -> Result<Option<St
     let paths = [Some(&at.farm.account.home), at.farm.workspace.as_ref()];
     let paths: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
     let is_ours = |device: &Element| paths.iter().any(|path| is_bound_to(device, path));
-    let source = |device: &Element| domain::attribute(device, "source", "dir").map(str::to_owned);
+    let source = |device: &Element| domain::attribute(device, "source", "dir").map(plain_path);
     let bound = domain::devices(definition, "filesystem").filter(|device| is_ours(device));
-    let is: Vec<_> = bound.map(|device| (target(device).to_owned(), source(device))).collect();
+    let is: Vec<_> = bound.map(|device| (plain_path(target(device)), source(device))).collect();
     if is
         .iter()
         .map(|(target, source)| (target, source.as_ref()))
@@ -77,7 +78,7 @@ fn target(device: &Element) -> &str {
 }
 
 fn is_bound_to(device: &Element, home: &str) -> bool {
-    device.name == "filesystem" && domain::attribute(device, "target", "dir") == Some(home)
+    device.name == "filesystem" && domain::is_dir(device, "target", home)
 }
 
 fn binding(home: &str) -> Element {

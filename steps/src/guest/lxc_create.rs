@@ -66,7 +66,8 @@ use crate::mirror::{Archive, Mirror};
 use crate::mirror_seen;
 use crate::release::Distribution;
 use crate::step::FarmStep;
-use crate::{domain, program, resource, survey};
+use crate::words::plain_path;
+use crate::{apt_proxy, domain, program, resource, survey};
 use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo};
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ fn mismatch(at: &Container) -> Result<Option<String>> {
         [("lxc.rootfs.path", at.rootfs().display().to_string()), ("lxc.uts.name", at.name.clone())]
     {
         let is = survey::config_value(&config, key).map(|value| value.trim_start_matches("dir:"));
-        if is != Some(value.as_str()) {
+        if is.map(plain_path).as_deref() != Some(value.as_str()) {
             return Ok(Some(format!(
                 "`{key}` of `{}` is `{}`, not `{value}`",
                 at.name,
@@ -272,6 +273,14 @@ impl LxcCreate {
             false => Ok(archive.uri.clone()),
         };
         let command = command.env("MIRROR", address(&mirror.main)?);
+        let proxy = if self.template(at).copies() { None } else { apt_proxy::of(cx, &mirror.main.uri)? };
+        // What a template runs to fetch packages does not ask apt. A proxy that the run's caller names is passed on by itself.
+        let command = match proxy.filter(|proxy| proxy.contains("://")) {
+            Some(proxy) if std::env::var_os("http_proxy").is_none() => {
+                command.env("http_proxy", &proxy).env("https_proxy", proxy)
+            }
+            _ => command,
+        };
         Ok(match &mirror.security {
             Some(archive) => command.env("SECURITY_MIRROR", address(archive)?),
             None => command,

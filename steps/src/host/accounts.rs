@@ -1,7 +1,7 @@
 //! Accounts and groups of the host, as the system's own name service knows them.
 
 use anyhow::{Context, Result, bail};
-use drover_engine::{Cmd, Cx};
+use drover_engine::{Cmd, Cx, HostFile};
 use std::path::PathBuf;
 
 /// An account.
@@ -37,6 +37,18 @@ pub(super) fn has_entry(cx: &Cx, database: &str, key: &str) -> Result<bool> {
     Ok(getent(cx, database, key)?.is_some())
 }
 
+/// Whether a table of this host, `/etc/passwd` or `/etc/group`, has `name` itself and leaves its password to the shadow. What
+/// a directory service knows is not in it.
+pub(super) fn is_shadowed(table: &str, name: &str) -> Result<bool> {
+    let text = HostFile::new(table).read()?.unwrap_or_default();
+    Ok(leaves_to_shadow(&text, name))
+}
+
+fn leaves_to_shadow(text: &str, name: &str) -> bool {
+    let fields = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields.into_iter().any(|fields| fields.first() == Some(&name) && fields.get(1) == Some(&"x"))
+}
+
 fn getent(cx: &Cx, database: &str, key: &str) -> Result<Option<String>> {
     let output = cx.probe(&Cmd::new("getent").args([database, key]))?;
     match output.status.code() {
@@ -65,7 +77,16 @@ fn parse_group(line: &str) -> Option<HostGroup> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_account, parse_group};
+    use super::{leaves_to_shadow, parse_account, parse_group};
+
+    #[test]
+    fn what_no_file_of_the_host_has_needs_no_shadow() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\nold:*:7:7::/:/bin/sh\n+abuild\nabuild2:x:8:8::/:/bin/sh\n";
+        assert!(leaves_to_shadow(passwd, "root"));
+        assert!(!leaves_to_shadow(passwd, "abuild"), "a directory service knows it");
+        assert!(!leaves_to_shadow(passwd, "old"), "its password, or none, stands there");
+    }
 
     #[test]
     fn lines_of_the_name_service_are_understood() {

@@ -27,6 +27,8 @@
 //!
 //! A name or number that somebody else has is an error before anything runs; no account is ever changed.
 //!
+//! An account that a directory service knows (LDAP, SSSD), and no file of this host, is as good.
+//!
 //! **Changes** the group and the account (`groupadd`, `useradd --system`, shell `/bin/bash`, no password), and the directory,
 //! mode 755, empty: nothing is copied from `/etc/skel`, the containers have their own shells' files. A home that is there
 //! keeps its mode and all that is in it.
@@ -38,6 +40,7 @@ use super::accounts::{self, HostAccount, HostGroup};
 use super::home_dataset::HomeDataset;
 use super::zfs;
 use crate::farm::{Account, Farm};
+use crate::mounts;
 use crate::ours;
 use crate::resource::{ACCOUNT, PACKAGES};
 use crate::step::FarmStep;
@@ -54,6 +57,7 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct BuildHome {
     /// The home directory.
+    #[serde(deserialize_with = "crate::words::de_path")]
     pub path: PathBuf,
     /// The account's name.
     pub user: String,
@@ -192,7 +196,7 @@ impl BuildHome {
             self.gid
         );
         ensure!(
-            found.home == self.path,
+            mounts::real(&found.home) == mounts::real(&self.path),
             "the home of `{}` is `{}`, the plan says `{}`: `usermod --home {2} {0}`",
             self.user,
             found.home.display(),
@@ -227,13 +231,16 @@ impl BuildHome {
         Ok(())
     }
 
-    /// Which of the shadow files lacks the account or its group; only root can tell.
+    /// Which of the shadow files lacks the account or its group; only root can tell. Those that a directory service knows, and
+    /// no file of this host, have no line there.
     fn missing_shadow(&self, cx: &Cx) -> Result<Option<&'static str>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        for database in ["shadow", "gshadow"] {
-            if Path::new("/etc").join(database).exists() && !accounts::has_entry(cx, database, &self.user)? {
+        for (database, table) in [("shadow", "/etc/passwd"), ("gshadow", "/etc/group")] {
+            let is_used =
+                Path::new("/etc").join(database).exists() && accounts::is_shadowed(table, &self.user)?;
+            if is_used && !accounts::has_entry(cx, database, &self.user)? {
                 return Ok(Some(database));
             }
         }

@@ -32,7 +32,7 @@ use crate::resource::{DOMAIN, DOMAIN_EDIT, LIBVIRT, MASS_EDIT};
 use crate::script::ensure_name;
 use crate::size::Size;
 use crate::step::FarmStep;
-use crate::words;
+use crate::words::{self, plain_path};
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Cx, Inputs, Need, Resource, Undo};
 use globset::{Glob, GlobMatcher};
@@ -95,7 +95,7 @@ fn set(definition: &mut Element, name: &str, unit: Option<&str>, text: &str) -> 
 }
 
 fn is_at(device: &Element, target: &str) -> bool {
-    device.name == "filesystem" && domain::attribute(device, "target", "dir") == Some(target)
+    device.name == "filesystem" && domain::is_dir(device, "target", target)
 }
 
 impl Change {
@@ -113,8 +113,8 @@ impl Change {
             Self::Bind { source, target } => {
                 let bound = domain::devices(definition, "filesystem").filter(|device| is_at(device, target));
                 let sources: Vec<_> =
-                    bound.map(|it| domain::attribute(it, "source", "dir").map(str::to_owned)).collect();
-                if sources == [Some(source.clone())] {
+                    bound.map(|it| domain::attribute(it, "source", "dir").map(plain_path)).collect();
+                if sources == [Some(plain_path(source))] {
                     return None;
                 }
                 remove(definition, target);

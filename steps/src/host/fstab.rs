@@ -45,8 +45,21 @@ impl Mount {
         format!("{source} {} {kind} {options} 0 0 # Drover: {step}", path.display())
     }
 
+    /// Whether a line is about this place, by whatever links and with whatever slashes it names it.
     fn is_here(&self, line: &str) -> bool {
-        !line.trim_start().starts_with('#') && line.split_whitespace().nth(1) == self.path.to_str()
+        let place = field(line, 1).map(PathBuf::from);
+        place.is_some_and(|place| place == self.path || mounts::real(&place) == mounts::real(&self.path))
+    }
+
+    /// Whether a line of somebody else's mounts just this, by whatever name: then ours is not needed.
+    fn is_same(&self, line: &str) -> bool {
+        let is_kind = field(line, 2).is_some_and(|kind| kind == self.kind || kind == "auto");
+        let by = field(line, 0).map(|source| device(&source));
+        is_kind
+            && self.kind != "tmpfs"
+            && self.is_here(line)
+            && !self.is_ours(line)
+            && by == Some(device(&self.source))
     }
 
     fn is_ours(&self, line: &str) -> bool {
@@ -55,7 +68,8 @@ impl Mount {
 
     /// The table with the line once, in place of an older one of ours.
     fn edited(&self, table: &str) -> String {
-        if table.lines().filter(|line| self.is_ours(line)).eq([self.line()]) {
+        let is_ours = table.lines().filter(|line| self.is_ours(line)).eq([self.line()]);
+        if is_ours || table.lines().any(|line| self.is_same(line)) {
             return table.to_owned();
         }
         let others = table.lines().filter(|line| !self.is_ours(line));
@@ -66,7 +80,8 @@ impl Mount {
     /// Complains if the table has a line of somebody else's for this place.
     pub(super) fn ensure_ours(&self) -> Result<()> {
         let table = HostFile::new(FSTAB).read()?.unwrap_or_default();
-        let foreign = table.lines().find(|line| self.is_here(line) && !self.is_ours(line));
+        let is_foreign = |line: &&str| self.is_here(line) && !self.is_ours(line) && !self.is_same(line);
+        let foreign = table.lines().find(is_foreign);
         ensure!(
             foreign.is_none(),
             "{FSTAB} has the line `{}`, which is not ours: remove it, or leave the place as it is",
@@ -94,7 +109,8 @@ impl Mount {
     /// When something of another kind is.
     pub(super) fn mounted(&self) -> Result<Option<String>> {
         let table = mounts::all()?;
-        let here = table.iter().rfind(|mount| mount.point == self.path);
+        let place = mounts::real(&self.path);
+        let here = table.iter().rfind(|mount| mount.point == place);
         let Some(mount) = here else { return Ok(None) };
         ensure!(
             mount.kind == self.kind,
@@ -110,17 +126,16 @@ impl Mount {
     /// When something else is.
     pub(super) fn is_mounted(&self) -> Result<bool> {
         let Some(device) = self.mounted()? else { return Ok(false) };
-        let real = |path: &str| fs::canonicalize(path).unwrap_or_else(|_| path.into());
         let is = match device.strip_prefix("/dev/loop") {
             // What stands for a device is known by the device that stands for it.
             Some(number) if !self.source.starts_with("/dev/") => {
                 let file = format!("/sys/block/loop{number}/loop/backing_file");
                 fs::read_to_string(&file).with_context(|| format!("read `{file}`"))?.trim_end().into()
             }
-            _ => real(&device),
+            _ => self::device(&device),
         };
         ensure!(
-            is == real(&self.source),
+            is == self::device(&self.source),
             "`{}` is mounted at `{1}`, not `{2}`: `umount {1}`",
             is.display(),
             self.path.display(),
@@ -177,6 +192,35 @@ impl Mount {
     }
 }
 
+/// The field of that number in a line of the table, as it is meant: blanks are written as a backslash and three octal digits.
+fn field(line: &str, number: usize) -> Option<String> {
+    let line = line.trim_start();
+    let field = line.split_whitespace().nth(number).filter(|_| !line.starts_with('#'))?;
+    Some(
+        ["\\040", "\\011", "\\134"]
+            .iter()
+            .zip([" ", "\t", "\\"])
+            .fold(field.to_owned(), |field, (from, to)| field.replace(from, to)),
+    )
+}
+
+/// What a name of a file system in the table stands for: `UUID=...` and the like for a device.
+fn device(source: &str) -> PathBuf {
+    const NAMES: [(&str, &str); 5] = [
+        ("UUID=", "uuid"),
+        ("LABEL=", "label"),
+        ("PARTUUID=", "partuuid"),
+        ("PARTLABEL=", "partlabel"),
+        ("ID=", "id"),
+    ];
+    let named = NAMES.iter().find_map(|(tag, by)| Some((by, source.strip_prefix(tag)?.trim_matches('"'))));
+    let path = named.map_or_else(
+        || PathBuf::from(source),
+        |(by, name)| PathBuf::from(format!("/dev/disk/by-{by}/{name}")),
+    );
+    mounts::real(&path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +247,36 @@ mod tests {
         let changed = mount("size=2k").edited(&once);
         assert_eq!(changed.lines().count(), 4, "{changed}");
         assert!(changed.contains("size=2k") && !changed.contains("size=1k"), "{changed}");
+    }
+
+    #[test]
+    fn what_somebody_else_mounts_by_another_name_is_mounted() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        let root = place.path().canonicalize()?;
+        let at = |name: &str| root.join(name).display().to_string();
+        fs::write(root.join("disk"), "")?;
+        std::os::unix::fs::symlink("disk", root.join("by-uuid"))?;
+        fs::create_dir(root.join("srv"))?;
+        std::os::unix::fs::symlink("srv", root.join("link"))?;
+        let ours = Mount { source: at("disk"), path: root.join("srv"), kind: "btrfs", ..mount("noatime") };
+        for line in [
+            format!("{} {} btrfs defaults 0 0\n", at("by-uuid"), at("srv")),
+            format!("{} {}/ auto defaults\n", at("disk"), at("link")),
+        ] {
+            assert_eq!(ours.edited(&line), line);
+        }
+        for line in [
+            format!("{} {} btrfs defaults 0 0\n", at("other"), at("srv")),
+            format!("{} {} ext4 defaults 0 0\n", at("disk"), at("srv")),
+            format!("#{} {} btrfs defaults 0 0\n", at("disk"), at("srv")),
+        ] {
+            assert!(ours.edited(&line).ends_with("# Drover: TmpfsWorkspace\n"), "{line}");
+        }
+        assert_eq!(device("UUID=\"1-2\""), Path::new("/dev/disk/by-uuid/1-2"));
+        assert_eq!(device("LABEL=x"), Path::new("/dev/disk/by-label/x"));
+        let blank = Mount { path: "/srv/a b".into(), ..mount("x") };
+        assert!(blank.is_here("tmpfs /srv/a\\040b/ tmpfs x 0 0"));
+        Ok(())
     }
 
     #[test]

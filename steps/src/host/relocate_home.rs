@@ -37,6 +37,7 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub struct RelocateHome {
     /// Where it is to be.
+    #[serde(default, deserialize_with = "crate::words::de_optional_path")]
     pub to: Option<PathBuf>,
 }
 

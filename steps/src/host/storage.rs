@@ -74,10 +74,11 @@ pub struct Storage(pub Backing);
 #[serde(deny_unknown_fields)]
 pub enum Backing {
     /// A directory of a file system that is there.
-    Directory(PathBuf),
+    Directory(#[serde(deserialize_with = "crate::words::de_path")] PathBuf),
     /// A file system of Btrfs.
     Btrfs {
         /// Where it is mounted.
+        #[serde(deserialize_with = "crate::words::de_path")]
         path: PathBuf,
         /// What holds it.
         on: On,
@@ -85,6 +86,7 @@ pub enum Backing {
     /// A volume of LVM.
     Lvm {
         /// Where it is mounted.
+        #[serde(deserialize_with = "crate::words::de_path")]
         path: PathBuf,
         /// The volume.
         volume: lvm::Volume,
@@ -92,6 +94,7 @@ pub enum Backing {
     /// A dataset of ZFS.
     Zfs {
         /// Where it is mounted.
+        #[serde(deserialize_with = "crate::words::de_path")]
         path: PathBuf,
         /// The dataset.
         dataset: String,

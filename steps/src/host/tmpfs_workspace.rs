@@ -43,6 +43,7 @@ use std::path::PathBuf;
 #[serde(deny_unknown_fields)]
 pub struct TmpfsWorkspace {
     /// Where it is.
+    #[serde(deserialize_with = "crate::words::de_path")]
     pub path: PathBuf,
     /// How much it may take.
     pub size: Size,

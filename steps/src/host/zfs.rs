@@ -4,7 +4,7 @@
 //! is kept in a dataset.
 
 use super::zfs_txg_timeout::require_zfs;
-use crate::program;
+use crate::{mounts, program};
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Cmd, Cx};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl Dataset<'_> {
         })?;
         if let Some(mountpoint) = self.property(cx, "mountpoint")? {
             ensure!(
-                Path::new(&mountpoint) == self.path,
+                mounts::real(Path::new(&mountpoint)) == mounts::real(&self.path),
                 "the dataset `{0}` is mounted at `{mountpoint}`, not at `{1}`: name another, or `zfs set mountpoint={1} {0}`",
                 self.name,
                 self.path.display()
