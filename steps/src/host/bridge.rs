@@ -47,7 +47,7 @@ use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{LXC_NET_INPUT, PACKAGES};
 use crate::step::FarmStep;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use drover_engine::{Check, Cx, HostFile, Inputs, Need, Resource, Undo};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -102,18 +102,18 @@ impl FarmStep<Farm> for Bridge {
     fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         bridge_place::ensure_free(cx, &self.name, self.network)?;
         let before = HostFile::new(DEFAULTS).read()?.unwrap_or_default();
-        lxc_defaults::ensure_read(cx, &self.edit(&before))
+        lxc_defaults::ensure_read(cx, &self.edit(&before)?)
     }
 
     fn check(&self, _cx: &Cx, _at: &Farm) -> Result<Check> {
         let file = HostFile::new(DEFAULTS);
         let (before, mode) = (file.read()?, file.mode_there()?);
-        Ok(Check::text(DEFAULTS, mode, before.as_deref(), &self.edit(before.as_deref().unwrap_or(""))))
+        Ok(Check::text(DEFAULTS, mode, before.as_deref(), &self.edit(before.as_deref().unwrap_or(""))?))
     }
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         let file = HostFile::new(DEFAULTS);
-        ours::write(cx, &file, &self.edit(file.read()?.as_deref().unwrap_or("")))
+        ours::write(cx, &file, &self.edit(file.read()?.as_deref().unwrap_or(""))?)
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
@@ -155,7 +155,7 @@ impl Bridge {
     }
 
     /// The settings with the bridge in them.
-    fn edit(&self, text: &str) -> String {
+    fn edit(&self, text: &str) -> Result<String> {
         let (first, last) = self.range();
         let settings = [
             ("USE_LXC_BRIDGE", "true".to_owned()),
@@ -166,7 +166,9 @@ impl Bridge {
             ("LXC_DHCP_RANGE", format!("{first},{last}")),
             ("LXC_DHCP_MAX", (u32::from(last) - u32::from(first) + 1).to_string()),
         ];
-        settings.iter().fold(text.to_owned(), |text, (key, value)| lines::assign(&text, key, value))
+        let all =
+            settings.iter().try_fold(text.to_owned(), |text, (key, value)| lines::assign(&text, key, value));
+        all.context(DEFAULTS)
     }
 }
 
@@ -182,11 +184,11 @@ mod tests {
     fn the_settings_are_those_of_the_packages_own_example() {
         let bridge = bridge(r#"(name: "lxcbr0", network: "10.0.3.0/24")"#);
         let before = "USE_LXC_BRIDGE=\"true\"\n\n# Honor system's dnsmasq configuration\n";
-        let after = bridge.edit(before);
+        let after = bridge.edit(before).expect("plain");
         let added = "LXC_BRIDGE=\"lxcbr0\"\nLXC_ADDR=\"10.0.3.1\"\nLXC_NETMASK=\"255.255.255.0\"\n\
             LXC_NETWORK=\"10.0.3.0/24\"\nLXC_DHCP_RANGE=\"10.0.3.2,10.0.3.254\"\nLXC_DHCP_MAX=\"253\"\n";
         assert_eq!(after, format!("{before}{added}"));
-        assert_eq!(bridge.edit(&after), after);
+        assert_eq!(bridge.edit(&after).expect("plain"), after);
     }
 
     #[track_caller]
@@ -209,6 +211,6 @@ mod tests {
     fn a_range_of_ones_own_is_kept() {
         let bridge = bridge(r#"(name: "br0", network: "10.0.3.0/24", dhcp: ("10.0.3.100", "10.0.3.199"))"#);
         assert!(bridge.validate().is_ok());
-        assert!(bridge.edit("").contains("LXC_DHCP_MAX=\"100\""));
+        assert!(bridge.edit("").expect("plain").contains("LXC_DHCP_MAX=\"100\""));
     }
 }

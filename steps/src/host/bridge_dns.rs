@@ -82,7 +82,7 @@ impl FarmStep<Farm> for BridgeDns {
                 path,
                 file.mode_there()?,
                 before.as_deref(),
-                &edit(before.as_deref().unwrap_or("")),
+                &edit(before.as_deref().unwrap_or("")).context(path)?,
             );
             if let Check::Needed { reason, diff } = check {
                 needed.push((reason, diff.unwrap_or_default()));
@@ -98,7 +98,7 @@ impl FarmStep<Farm> for BridgeDns {
     fn apply(&self, cx: &Cx, at: &Farm) -> Result<()> {
         for (path, edit) in edits(at) {
             let file = HostFile::new(path);
-            ours::write(cx, &file, &edit(file.read()?.as_deref().unwrap_or("")))?;
+            ours::write(cx, &file, &edit(file.read()?.as_deref().unwrap_or("")).context(path)?)?;
         }
         if !at.dnsmasq_hosts().exists() {
             cx.remember(MADE_HOSTS, "")?;
@@ -128,14 +128,17 @@ fn remove_empty(file: &Path) -> Result<Option<String>> {
     Ok(Some(format!("{} stays, with {lines} lines of others", file.display())))
 }
 
-type Edit = Box<dyn Fn(&str) -> String>;
+type Edit = Box<dyn Fn(&str) -> Result<String>>;
 
 /// The files that are edited, and how.
 fn edits(farm: &Farm) -> [(&'static str, Edit); 2] {
     let hosts = format!("dhcp-hostsfile={}", farm.dnsmasq_hosts().display());
     [
         (DEFAULTS, Box::new(|text| lines::assign(text, "LXC_DHCP_CONFILE", DNSMASQ))),
-        (DNSMASQ, Box::new(move |text| lines::with_line(&lines::with_line(text, &hosts), IGNORE_CLIENT_ID))),
+        (
+            DNSMASQ,
+            Box::new(move |text| Ok(lines::with_line(&lines::with_line(text, &hosts), IGNORE_CLIENT_ID))),
+        ),
     ]
 }
 
@@ -168,9 +171,9 @@ mod tests {
             "dhcp-hostsfile=/etc/lxc/dnsmasq-hosts.conf\ndhcp-ignore-clid\n",
         ];
         for ((before, line), (_, edit)) in texts.iter().zip(added).zip(edits(&Farm::default())) {
-            let after = edit(before);
+            let after = edit(before).expect("plain");
             assert_eq!(after, format!("{before}{line}"));
-            assert_eq!(edit(&after), after);
+            assert_eq!(edit(&after).expect("plain"), after);
         }
     }
 }

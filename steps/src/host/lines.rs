@@ -2,25 +2,39 @@
 //!
 //! Pure functions from text to text; they do not know which files the texts are from.
 
-/// The value that `text` gives the shell variable `key` in the end: its last assignment counts.
+use super::shell::{self, Setting};
+use anyhow::{Result, bail};
+
+/// The value that `text` gives the shell variable `key` in the end, if it always gives it the same.
 pub(super) fn assigned<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().rev().find_map(|line| assignment(line, key))
+    match shell::last_setting(text, key)? {
+        Setting::Plain { value, .. } => Some(value),
+        Setting::Other { .. } => None,
+    }
 }
 
-/// `text` with the shell variable `key` set to `value`: the assignment that counts is replaced where it stands, a new
-/// one goes to the end.
-pub(super) fn assign(text: &str, key: &str, value: &str) -> String {
-    if assigned(text, key) == Some(value) {
-        return text.to_owned();
+/// `text` with the shell variable `key` set to `value`: the assignment that counts is replaced where it stands, with the lines
+/// that continue it; a new one goes to the end.
+///
+/// # Errors
+/// When the assignment that counts is made on some condition, or with others: it is named; or when nothing can follow the end.
+pub(super) fn assign(text: &str, key: &str, value: &str) -> Result<String> {
+    match shell::last_setting(text, key) {
+        Some(Setting::Plain { value: old, .. }) if old == value => Ok(text.to_owned()),
+        Some(Setting::Plain { place, .. }) => {
+            let end = if text[place.clone()].ends_with('\n') || place.end < text.len() { "\n" } else { "" };
+            Ok(format!("{}{key}=\"{value}\"{end}{}", &text[..place.start], &text[place.end..]))
+        }
+        Some(Setting::Other { number, line }) => bail!(
+            "line {number}, `{}`, sets {key} on some condition, or together with something else: set it in a line of its own, \
+             `{key}=\"{value}\"`",
+            line.trim()
+        ),
+        None => {
+            shell::ensure_closed(text)?;
+            Ok(with_line(text, &format!("{key}=\"{value}\"")))
+        }
     }
-    let line = format!("{key}=\"{value}\"");
-    let Some(place) = text.lines().rev().position(|old| assignment(old, key).is_some()) else {
-        return with_line(text, &line);
-    };
-    let mut lines: Vec<&str> = text.lines().collect();
-    let place = lines.len() - 1 - place;
-    lines[place] = &line;
-    lines.join("\n") + "\n"
 }
 
 /// `text` with `line` in it: at its end, unless it is there already.
@@ -32,26 +46,34 @@ pub(super) fn with_line(text: &str, line: &str) -> String {
     format!("{text}{gap}{line}\n")
 }
 
-/// What `line` assigns to `key`, if that is what it does.
-fn assignment<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    let line = line.trim_start();
-    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-    let value = line.strip_prefix(key)?.strip_prefix('=')?;
-    match value.chars().next() {
-        Some(quote @ ('"' | '\'')) => value[1..].split(quote).next(),
-        _ => value.split([' ', '\t', ';', '#']).next(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{assign, assigned, with_line};
+    use super::{assigned, with_line};
+
+    fn assign(text: &str, key: &str, value: &str) -> String {
+        super::assign(text, key, value).expect("it can be set")
+    }
 
     #[test]
     fn an_assignment_is_replaced_where_it_stands() {
         let before = "# mine\nA=\"1\"\nB=2 # two\n";
         assert_eq!(assign(before, "A", "3"), "# mine\nA=\"3\"\nB=2 # two\n");
         assert_eq!(assign(before, "B", "3"), "# mine\nA=\"1\"\nB=\"3\"\n");
+    }
+
+    #[test]
+    fn a_continued_assignment_is_replaced_whole() {
+        assert_eq!(assign("A=\"1,\\\n2\"\nB=3\n", "A", "4"), "A=\"4\"\nB=3\n");
+        assert_eq!(assign("A='1\n2'", "A", "4"), "A=\"4\"");
+        assert_eq!(assign("B=1 \\\n  # no comment\nA=2\n", "A", "4"), "B=1 \\\n  # no comment\nA=\"4\"\n");
+    }
+
+    #[test]
+    fn what_cannot_be_set_safely_is_refused_with_its_line() {
+        let refused = |text: &str| super::assign(text, "A", "1").expect_err("refused").to_string();
+        let conditional = refused("B=1\nif [ -f /x ]; then\n  A=2\nfi\n");
+        assert!(conditional.contains("line 3, `A=2`"), "{conditional}");
+        assert!(refused("B=1 \\").contains("middle of something"));
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod registration;
 mod relocate_cache;
 mod relocate_home;
 mod routes;
+mod shell;
 mod storage;
 mod tmpfs_workspace;
 mod tool_alias;

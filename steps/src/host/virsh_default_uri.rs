@@ -22,7 +22,7 @@
 //! **To take it back** `drover destroy`, or remove the two lines.
 
 use super::accounts::{self, HostAccount};
-use super::lines;
+use super::{lines, shell};
 use crate::farm::Farm;
 use crate::ours;
 use crate::resource::{ACCOUNT, HOME};
@@ -79,13 +79,16 @@ impl FarmStep<Farm> for VirshDefaultUri {
         }
         let file = profile(&self.owner(cx)?);
         let before = file.read()?;
-        let after = edit(before.as_deref().unwrap_or(""));
+        let after =
+            edit(before.as_deref().unwrap_or("")).with_context(|| file.path().display().to_string())?;
         Ok(Check::text(&file.path().display().to_string(), file.mode_there()?, before.as_deref(), &after))
     }
 
     fn apply(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         let file = profile(&self.owner(cx)?);
-        ours::write(cx, &file, &edit(file.read()?.as_deref().unwrap_or("")))
+        let after =
+            edit(file.read()?.as_deref().unwrap_or("")).with_context(|| file.path().display().to_string())?;
+        ours::write(cx, &file, &after)
     }
 
     fn undo<'a>(&'a self, cx: &Cx, _at: &'a Farm) -> Result<Undo<'a>> {
@@ -116,16 +119,22 @@ fn profile(owner: &HostAccount) -> HostFile {
 }
 
 /// The profile with the variable set and exported.
-fn edit(text: &str) -> String {
+fn edit(text: &str) -> Result<String> {
     let set = if lines::assigned(text, NAME) == Some(VALUE) {
         text.to_owned()
     } else {
-        lines::with_line(text, &format!("{NAME}={VALUE}"))
+        // The same line may stand in an `if`, where it does not count.
+        let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        format!("{text}{gap}{NAME}={VALUE}\n")
     };
     let exported = set.lines().any(|line| {
         line.trim().strip_prefix("export ").is_some_and(|rest| rest.trim_start().starts_with(NAME))
     });
-    if exported { set } else { lines::with_line(&set, &format!("export {NAME}")) }
+    let after = if exported { set } else { lines::with_line(&set, &format!("export {NAME}")) };
+    if after != text {
+        shell::ensure_closed(text)?;
+    }
+    Ok(after)
 }
 
 #[cfg(test)]
@@ -134,6 +143,7 @@ mod tests {
 
     #[track_caller]
     fn check(before: &str, after: &str) {
+        let edit = |text| edit(text).expect("something can follow");
         assert_eq!(edit(before), after);
         assert_eq!(edit(after), after, "a second edit changes it again");
     }
@@ -150,6 +160,13 @@ mod tests {
             "export LIBVIRT_DEFAULT_URI=\"lxc:///system\"\n",
             "export LIBVIRT_DEFAULT_URI=\"lxc:///system\"\n",
         );
+    }
+
+    #[test]
+    fn what_is_set_on_some_condition_does_not_count() {
+        let theirs = "if [ -n \"$SSH_TTY\" ]; then\n  LIBVIRT_DEFAULT_URI=lxc:///system\nfi\n";
+        check(theirs, &format!("{theirs}LIBVIRT_DEFAULT_URI=lxc:///system\nexport LIBVIRT_DEFAULT_URI\n"));
+        assert!(edit("PS1='\n").is_err(), "it would become a part of the prompt");
     }
 
     #[test]
