@@ -2,7 +2,7 @@
 
 use crate::words;
 use anyhow::{Context, Result, bail, ensure};
-use drover_engine::{Access, Check};
+use drover_engine::{Access, Check, HostFile};
 use std::path::{Path, PathBuf};
 
 /// What a plan says of a file.
@@ -55,8 +55,10 @@ impl FileText<'_> {
             return Ok(content.to_owned());
         }
         let source = directory.join(self.source.unwrap_or(Path::new("")));
-        std::fs::read_to_string(&source)
-            .with_context(|| format!("read `{}` for `{}`", source.display(), self.path))
+        let text = HostFile::new(&source).read()?;
+        text.with_context(|| {
+            format!("there is no `{}`, which `{}` is to read as", source.display(), self.path)
+        })
     }
 
     /// Its mode.

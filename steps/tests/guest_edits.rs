@@ -205,6 +205,27 @@ fn what_was_edited_is_taken_back_and_what_others_wrote_stays() {
 }
 
 #[test]
+fn files_that_a_system_has_elsewhere_are_found() {
+    let world = World::honest();
+    fs::remove_file(world.path("etc/issue")).expect("removed");
+    world.write("usr/lib/issue", "openSUSE \\n\n");
+    symlink("../usr/lib/issue", world.path("etc/issue")).expect("linked");
+    fs::remove_file(world.path("etc/ssh/sshd_config")).expect("removed");
+    world.write("usr/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n");
+    for step in ["Issue", "SshdAcceptEnv"] {
+        assert!(!world.check(step).expect("checked").is_satisfied(), "{step}");
+        world.apply(step).expect("applied");
+        assert_eq!(world.check(step).expect("checked"), Check::Satisfied, "{step}");
+    }
+    let read = |path: &str| fs::read_to_string(world.path(path)).expect("there");
+    assert!(read("etc/issue").starts_with("openSUSE") && read("etc/issue").contains("eth0"));
+    assert_eq!(read("usr/lib/issue"), "openSUSE \\n\n");
+    assert!(fs::symlink_metadata(world.path("etc/issue")).expect("there").is_file());
+    assert!(read("etc/ssh/sshd_config.d/50-drover.conf").contains("\nAcceptEnv *\n"));
+    assert!(!world.path("etc/ssh/sshd_config").exists(), "it would hide the system's own");
+}
+
+#[test]
 fn nothing_there_is_needed_and_no_error() {
     let world = World::new();
     for step in EDITS {

@@ -13,7 +13,7 @@ use crate::resource::LXC_CACHE;
 use crate::snapshot;
 use crate::step::FarmStep;
 use anyhow::{Context, Result};
-use drover_engine::{Access, Check, Claim, Cmd, Cx, Inputs, Need, Resource, Rootfs, Undo, until};
+use drover_engine::{Access, Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo, until};
 use serde::Serialize;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -139,7 +139,7 @@ fn extract(cx: &Cx, debs: &[archives::Deb], root: &Path) -> Result<()> {
 fn write_etc(cx: &Cx, base: &Base, rootfs: &Rootfs) -> Result<()> {
     for name in ["/etc/resolv.conf", "/etc/hostname"] {
         if Path::new(name).exists() && rootfs.entry(name)?.is_none() {
-            let text = fs::read_to_string(name).with_context(|| format!("read `{name}`"))?;
+            let text = HostFile::new(name).read()?.unwrap_or_default();
             rootfs.write(name, &text, Access::root(mode_as_copied(Path::new(name))?))?;
         }
     }

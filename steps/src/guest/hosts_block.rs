@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 const BEGIN: &str = "# drover begin: the names of containers";
 const END: &str = "# drover end";
@@ -45,9 +45,9 @@ impl<'a> HostsBlock<'a> {
         }
     }
 
-    /// The lines of others that name `name`.
+    /// The lines of others that have `name` for an IPv4 address. One for an IPv6 address says nothing else of it.
     pub(crate) fn foreign(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        let lines = self.before.lines().chain(self.after.lines());
+        let lines = self.before.lines().chain(self.after.lines()).filter(|line| !is_ipv6(line));
         lines.filter(move |line| names(line).any(|known| known.eq_ignore_ascii_case(name)))
     }
 
@@ -93,7 +93,7 @@ impl HostsBlock<'_> {
 pub(crate) struct HostNames {
     /// The first IPv4 address of each name, in small letters, wherever it stands.
     first: HashMap<String, Ipv4Addr>,
-    /// The names that lines of others have, in small letters.
+    /// The names that lines of others have for IPv4 addresses, in small letters.
     foreign: HashSet<String>,
 }
 
@@ -111,7 +111,7 @@ impl HostNames {
         {
             let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
             for name in names(line).map(str::to_ascii_lowercase) {
-                if !is_ours {
+                if !is_ours && !is_ipv6(line) {
                     all.foreign.insert(name.clone());
                 }
                 if let Some(address) = address {
@@ -131,6 +131,12 @@ impl HostNames {
     pub(crate) fn is_foreign(&self, name: &str) -> bool {
         self.foreign.contains(&name.to_ascii_lowercase())
     }
+}
+
+/// Whether a line is about an IPv6 address, which may have a zone: `fe80::1%eth0`.
+fn is_ipv6(line: &str) -> bool {
+    let address = line.split_whitespace().next().and_then(|word| word.split('%').next());
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 /// The names of a line, which follow the address.
@@ -182,8 +188,18 @@ mod tests {
         assert_eq!(names.address("A"), Some(at(5)), "the first one counts");
         assert_eq!((names.address("x"), names.address("y")), (Some(at(9)), Some(at(9))));
         assert_eq!(names.address("b"), None);
-        assert!(names.is_foreign("a") && names.is_foreign("X"));
+        assert!(names.is_foreign("a") && names.is_foreign("X") && !names.is_foreign("localhost"));
         assert!(!HostNames::read(&with("", "a", 5)).expect("whole").is_foreign("a"));
+    }
+
+    #[test]
+    fn an_ipv6_line_of_the_name_is_no_contradiction() {
+        let theirs = "fd00::5 a\nfe80::1%eth0 a\n";
+        let text = with(theirs, "a", 5);
+        assert!(text.starts_with(theirs) && text.contains("\n10.0.3.5 a\n"), "{text}");
+        let block = HostsBlock::read(&text).expect("whole");
+        assert_eq!(block.foreign("a").count(), 0);
+        assert!(!HostNames::read(&text).expect("whole").is_foreign("a"));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! Issue
 //! ```
 //! **Changes** `/etc/issue` and `/etc/issue.net` in the container: the document's line at the end of each, unless `eth0`
-//! stands in it already. A file that is a link is an error: what it names may belong to somebody else.
+//! stands in it already. One that is a link, as to `../usr/lib/issue`, becomes a file of its own with the same text: what the
+//! link names belongs to a package.
 //!
 //! **To take it back**: `drover destroy`, or remove the line.
 
@@ -18,7 +19,7 @@ use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
 use anyhow::Result;
-use drover_engine::{Access, Check, Cx, Inputs, Need, Resource, Rootfs, Undo};
+use drover_engine::{Access, Check, Cx, Inputs, Kind, Need, Resource, Rootfs, Undo};
 use serde::{Deserialize, Serialize};
 
 const FILES: [&str; 2] = ["etc/issue", "etc/issue.net"];
@@ -40,8 +41,18 @@ fn edited(before: &str) -> String {
     format!("{before}{gap}{LINE}\n")
 }
 
+/// The text of the file, and whether a link leads to it.
+fn read(rootfs: &Rootfs, file: &str) -> Result<(Option<String>, bool)> {
+    if rootfs.entry(file)?.is_some_and(|entry| entry.kind == Kind::Link)
+        && let Some(text) = rootfs.read(file)?
+    {
+        return Ok((Some(text), true));
+    }
+    Ok((rootfs.read_to_edit(file)?, false))
+}
+
 fn check_file(at: &Container, rootfs: &Rootfs, file: &str) -> Result<Check> {
-    let before = rootfs.read_to_edit(file)?;
+    let (before, _) = read(rootfs, file)?;
     let after = edited(before.as_deref().unwrap_or_default());
     Ok(
         match Check::text(
@@ -96,8 +107,17 @@ impl FarmStep<Container> for Issue {
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
         for file in FILES {
-            let before = rootfs.read_to_edit(file)?.unwrap_or_default();
-            ours::write_inside(cx, &rootfs, file, &edited(&before), Access::root(0o644))?;
+            let (before, is_link) = read(&rootfs, file)?;
+            let before = before.unwrap_or_default();
+            let after = edited(&before);
+            if is_link && before != after {
+                rootfs.remove(file)?;
+                rootfs.write(file, &before, Access::root(0o644))?;
+            }
+            if before == after {
+                continue;
+            }
+            ours::write_inside(cx, &rootfs, file, &after, Access::root(0o644))?;
         }
         Ok(())
     }

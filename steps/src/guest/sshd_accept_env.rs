@@ -8,7 +8,8 @@
 //! SshdAcceptEnv
 //! ```
 //! **Changes** `/etc/ssh/sshd_config` in the container: the document's three lines, at the end, or before the first
-//! `Match`, behind which they would count for some only. A line that is commented out does not count as there.
+//! `Match`, behind which they would count for some only. A line that is commented out does not count as there. Where the
+//! system's own is `/usr/etc/ssh/sshd_config`, a file in `/etc/ssh/sshd_config.d` is made instead, which that includes.
 //!
 //! **To take it back**: `drover destroy`, or remove the lines.
 
@@ -17,11 +18,15 @@ use crate::inputs;
 use crate::ours;
 use crate::resource;
 use crate::step::FarmStep;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use drover_engine::{Access, Check, Cx, Inputs, Need, Resource, Rootfs, Undo};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "etc/ssh/sshd_config";
+/// Where it is in systems whose `/etc` holds nothing but what differs, and what such a system reads as well.
+const VENDORS: &str = "usr/etc/ssh/sshd_config";
+const INCLUDED: &str = "/etc/ssh/sshd_config.d/*.conf";
+const DROP_IN: &str = "etc/ssh/sshd_config.d/50-drover.conf";
 const BLOCK: &str = "\n# For CI: Allow passing any envvars:\nAcceptEnv *\n";
 
 /// See the manual above.
@@ -29,9 +34,26 @@ const BLOCK: &str = "\n# For CI: Allow passing any envvars:\nAcceptEnv *\n";
 #[serde(deny_unknown_fields)]
 pub struct SshdAcceptEnv {}
 
-/// The words of a line of sshd's configuration; the first is the keyword, which may be followed by `=`.
+/// The words of a line of sshd's configuration, without a remark behind them; the first is the keyword, which may be followed by
+/// `=`.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split([' ', '\t', '=']).filter(|word| !word.is_empty())
+    let words = line.split([' ', '\t', '=', '\r']).filter(|word| !word.is_empty());
+    words.take_while(|word| !word.starts_with('#')).map(|word| word.trim_matches('"'))
+}
+
+/// The file that is to have the block, and what stands in it.
+fn find(rootfs: &Rootfs) -> Result<Option<(&'static str, String)>> {
+    if let Some(text) = rootfs.read_to_edit(FILE)? {
+        return Ok(Some((FILE, text)));
+    }
+    let Some(vendors) = rootfs.read(VENDORS)? else { return Ok(None) };
+    let is_read =
+        vendors.lines().any(|line| is_keyword(line, "Include") && words(line).any(|word| word == INCLUDED));
+    ensure!(
+        is_read,
+        "/{VENDORS} does not say `Include {INCLUDED}`, and there is no /{FILE}: copy the one to the other in the container"
+    );
+    Ok(Some((DROP_IN, rootfs.read_to_edit(DROP_IN)?.unwrap_or_default())))
 }
 
 fn is_keyword(line: &str, keyword: &str) -> bool {
@@ -77,18 +99,19 @@ impl FarmStep<Container> for SshdAcceptEnv {
     }
 
     fn undo<'a>(&'a self, cx: &Cx, at: &'a Container) -> Result<Undo<'a>> {
-        ours::undo_inside(cx, &at.rootfs(), FILE)
+        let undo = ours::undo_inside(cx, &at.rootfs(), FILE)?;
+        Ok(undo.and(ours::undo_inside(cx, &at.rootfs(), DROP_IN)?))
     }
 
     fn check(&self, _cx: &Cx, at: &Container) -> Result<Check> {
         let Some(rootfs) = Rootfs::find(at.rootfs())? else {
             return Ok(Check::needed(format!("the container `{}` does not exist", at.name)));
         };
-        let Some(before) = rootfs.read_to_edit(FILE)? else {
+        let Some((file, before)) = find(&rootfs)? else {
             return Ok(Check::needed(format!("the container `{}` has no /{FILE}", at.name)));
         };
-        let mode = rootfs.mode_there(FILE)?;
-        Ok(match Check::text(&format!("/{FILE} of {}", at.name), mode, Some(&before), &edited(&before)) {
+        let mode = rootfs.mode_there(file)?;
+        Ok(match Check::text(&format!("/{file} of {}", at.name), mode, Some(&before), &edited(&before)) {
             Check::Needed { diff, .. } => {
                 Check::Needed { reason: format!("sshd of `{}` accepts no environment", at.name), diff }
             }
@@ -98,10 +121,12 @@ impl FarmStep<Container> for SshdAcceptEnv {
 
     fn apply(&self, cx: &Cx, at: &Container) -> Result<()> {
         let rootfs = Rootfs::open(at.rootfs())?;
-        let before = rootfs.read_to_edit(FILE)?;
-        let before =
-            before.with_context(|| format!("`{}` has no /{FILE}: install openssh-server in it", at.name))?;
-        ours::write_inside(cx, &rootfs, FILE, &edited(&before), Access::root(0o644))
+        let (file, before) = find(&rootfs)?
+            .with_context(|| format!("`{}` has no /{FILE}: install openssh-server in it", at.name))?;
+        if file == DROP_IN {
+            rootfs.mkdir_all("etc/ssh/sshd_config.d", Access::root(0o755))?;
+        }
+        ours::write_inside(cx, &rootfs, file, &edited(&before), Access::root(0o644))
     }
 }
 
@@ -119,5 +144,33 @@ mod tests {
         assert_eq!(edited(&once), once);
         assert_eq!(edited("acceptenv\tLANG *"), "acceptenv\tLANG *");
         assert_eq!(edited("UsePAM yes"), format!("UsePAM yes\n{BLOCK}"));
+    }
+
+    #[test]
+    fn a_remark_behind_a_line_says_nothing() {
+        for theirs in ["AcceptEnv LANG LC_* # not *\n", "#AcceptEnv *\n", "AcceptEnv LANG #*\n"] {
+            assert_eq!(edited(theirs), format!("{theirs}{BLOCK}"));
+        }
+        for theirs in ["AcceptEnv * # all of it\n", "AcceptEnv \"*\"\r\n", "AcceptEnv=LANG *\n"] {
+            assert_eq!(edited(theirs), theirs);
+        }
+        assert_eq!(edited("UsePAM yes # no Match\n"), format!("UsePAM yes # no Match\n{BLOCK}"));
+    }
+
+    #[test]
+    fn a_system_whose_own_file_is_elsewhere_gets_a_file_beside_it() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        let rootfs = Rootfs::open(place.path())?;
+        assert_eq!(find(&rootfs)?, None);
+        for directory in ["usr/etc/ssh", "etc/ssh"] {
+            rootfs.mkdir_all(directory, Access::root(0o755))?;
+        }
+        rootfs.write(VENDORS, "UsePAM yes\n", Access::root(0o644))?;
+        assert!(find(&rootfs).expect_err("it would not be read").to_string().contains("Include"));
+        rootfs.write(VENDORS, &format!("Include {INCLUDED}\n"), Access::root(0o644))?;
+        assert_eq!(find(&rootfs)?, Some((DROP_IN, String::new())));
+        rootfs.write(FILE, "UsePAM no\n", Access::root(0o600))?;
+        assert_eq!(find(&rootfs)?, Some((FILE, "UsePAM no\n".to_owned())));
+        Ok(())
     }
 }
