@@ -9,9 +9,12 @@
 //! Debian alone is bootstrapped so: for a container of another distribution there is nothing to do here, since the template
 //! of `LxcCreate` makes all of it.
 //!
-//! It has no options: release, architecture and `mirror` are the container's. Without a mirror in the plan, the one that
-//! the host's own apt sources name is used. The packages are those of `debootstrap --variant=minbase` with the list of
-//! the template `lxc-debian`.
+//! It has no options: release, architecture, `mirror` and `keyring` are the container's. Without a mirror in the plan, the one
+//! that the host's own apt uses for that architecture is taken, be it from a list of mirrors (`mirror+file:`), and believed as
+//! apt believes it: `Signed-By`, `Check-Valid-Until` and the like count, as do apt's proxies and timeouts; the keys of the
+//! release itself count as well. A source that says `trusted=yes` is believed without a signature, which `plan` and `doctor` say.
+//! `keyring` is for a mirror that somebody else signs. The packages are those of `debootstrap --variant=minbase` with the list
+//! of the template `lxc-debian`.
 //!
 //! Before anything is fetched, the mirror is asked for each file of the system that its index names: one that lacks some is
 //! told by `plan` and `doctor`. Of several mirrors (`mirror: ["…", "…"]`) the first one that has a file is taken.
