@@ -24,9 +24,9 @@ pub(super) fn plain(text: &str) -> String {
         };
         let (tag, after) = rest.split_at(end);
         if other.is_some() {
-            plain.push_str(tag)
+            plain.push_str(tag);
         } else {
-            plain.push_str(&plain_tag(tag))
+            plain.push_str(&plain_tag(tag));
         }
         rest = after;
     }

@@ -70,7 +70,7 @@ impl FarmStep<Farm> for BridgeDns {
 
     fn precondition(&self, cx: &Cx, _at: &Farm) -> Result<()> {
         let before = HostFile::new(DEFAULTS).read()?.unwrap_or_default();
-        lxc_defaults::ensure_read(cx, &lines::assign(&before, "LXC_DHCP_CONFILE", DNSMASQ))
+        lxc_defaults::ensure_read(cx, &lines::assign(&before, "LXC_DHCP_CONFILE", DNSMASQ).context(DEFAULTS)?)
     }
 
     fn check(&self, _cx: &Cx, at: &Farm) -> Result<Check> {
