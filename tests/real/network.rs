@@ -95,7 +95,8 @@ fn firewalls(site: &Site) -> Result<()> {
     run(&host, PAIR, "host/packages")?;
     for (spoil, complaints, mend) in FIREWALLS {
         host.shell(spoil)?;
-        let before = host.shell("nft --stateless list ruleset; ip -oneline link; ls /run/netns 2>/dev/null || true")?;
+        let before =
+            host.shell("nft --stateless list ruleset; ip -oneline link; ls /run/netns 2>/dev/null || true")?;
         let stopped =
             drover(&host, &["run", "--only", NODE, PAIR])?.exits(7).with_context(|| (*spoil).to_owned())?;
         for complaint in *complaints {
@@ -103,7 +104,8 @@ fn firewalls(site: &Site) -> Result<()> {
         }
         let doctor = drover(&host, &["doctor", PAIR])?.exits(7)?.stdout;
         ensure!(doctor.contains("the host's firewall (table"), "{doctor}");
-        let after = host.shell("nft --stateless list ruleset; ip -oneline link; ls /run/netns 2>/dev/null || true")?;
+        let after =
+            host.shell("nft --stateless list ruleset; ip -oneline link; ls /run/netns 2>/dev/null || true")?;
         ensure!(before == after, "looking changed the host:\n{before}\n{after}");
         match mend {
             Some(mend) => drop(host.shell(mend)?),
