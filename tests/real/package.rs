@@ -30,19 +30,19 @@ pub(crate) fn installs(host: &Host, root: &str, release: &str) -> Result<()> {
     }
     std::fs::copy(made()?, host.path(format!("{root}{PACKAGE}")))?;
     host.shell(&format!(
-        "in() {{ chroot {root} \"$@\"; }}
-        in find / -xdev ! -path '/var/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/before
-        in dpkg --install {PACKAGE}
-        in drover --version
-        in drover steps DefineDomain | grep -q 'DefineDomain'
-        in drover graph /usr/share/drover/plans/debian-pair.ron | grep -q await-ssh
+        "inside() {{ chroot {root} \"$@\"; }}
+        inside find / -xdev ! -path '/var/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/before
+        inside dpkg --install {PACKAGE}
+        inside drover --version
+        inside drover steps DefineDomain | grep -q 'DefineDomain'
+        inside drover graph /usr/share/drover/plans/debian-pair.ron | grep -q await-ssh
         zcat {root}/usr/share/man/man1/drover-run.1.gz | grep -q '^.TH'
         test -s {root}/usr/share/doc/drover/steps/DefineDomain.txt
-        in systemd-analyze verify drover.service
+        inside systemd-analyze verify drover.service
         test -L {root}/etc/systemd/system/multi-user.target.wants/drover.service
-        in dpkg --verify drover
-        in dpkg --purge drover
-        in find / -xdev ! -path '/var/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/after
+        inside dpkg --verify drover
+        inside dpkg --purge drover
+        inside find / -xdev ! -path '/var/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/after
         diff /tmp/before /tmp/after"
     ))?;
     println!("    {release}: the package comes and goes");
