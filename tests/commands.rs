@@ -123,7 +123,7 @@ fn it_is_shown_and_asked_for_and_done_and_can_be_done_again() -> Result<()> {
         text.starts_with("run 2 of files (destroy plan.ron), begun ") && text.contains("undone"),
         "{text}"
     );
-    let resumed = world.ends(1, &["resume"])?.stderr;
+    let resumed = world.ends(4, &["resume"])?.stderr;
     assert!(resumed.contains("`drover destroy") && resumed.contains("`drover run"), "{resumed}");
     // From any directory.
     assert!(resumed.contains(&format!("`drover destroy {}`", world.path("plan.ron").display())), "{resumed}");

@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = &[("broken_and_killed_it_ends_as_if_nothing_ha
 /// While the host is prepared, and the native container made: each moment needs what the one before was killed in.
 const ON_A_BROKEN_MIRROR: &[Moment] = &[
     Moment::Started("host/packages", 2),
-    Moment::Started("host/packages", 12),
+    Moment::Started("host/packages", 5),
     Moment::Started("host/lxc-net", 0),
     Moment::Started("bootstrap/debian-bookworm-amd64/unpack", 1),
     Moment::Started("bootstrap/debian-bookworm-amd64/configure", 5),
