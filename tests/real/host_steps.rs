@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("killed_steps_of_the_host_are_done_by_the_next_run", killed),
     ("what_the_host_cannot_do_is_said_before_anything_runs", refused),
     ("a_network_of_somebody_elses_is_never_taken", networks),
+    ("a_package_of_somebody_elses_makes_no_room", packages),
 ];
 
 /// All architectures, so that a program of each is executed.
@@ -213,4 +214,22 @@ fn networks(site: &Site) -> Result<()> {
     host.shell("ip link add vpn0 type veth; ip link set vpn0 up; ip route add 0.0.0.0/1 dev vpn0")?;
     drover(&host, &["run", "--only", "host/bridge", PLAN])?.ok()?;
     Ok(())
+}
+
+/// What is needed conflicts with something that is there.
+fn packages(site: &Site) -> Result<()> {
+    let host = site.fresh_host("rival")?;
+    host.shell(
+        "mkdir -p rival/DEBIAN
+        printf 'Package: rival\\nVersion: 1\\nArchitecture: all\\nMaintainer: nobody <nobody@localhost>\\nConflicts: arch-test\\n\
+         Description: in the way\\n' >rival/DEBIAN/control
+        dpkg-deb --build rival && dpkg --install rival.deb",
+    )?;
+    let failed = drover(&host, &["run", PLAN, "--only", "host/packages"])?.exits(1)?.stderr;
+    ensure!(failed.contains("`rival`, which Drover did not install, would be removed"), "{failed}");
+    let left = host
+        .shell("dpkg-query --show --showformat '${db:Status-Abbrev}' rival; test ! -e /usr/bin/arch-test")?;
+    ensure!(left.trim() == "ii", "{left}");
+    host.shell("dpkg --purge rival")?;
+    run(&host, PLAN, "host/packages")
 }

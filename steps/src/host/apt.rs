@@ -120,11 +120,24 @@ impl<'a> Apt<'a> {
     }
 
     /// Which packages would be there that are not there now, if these were installed.
+    ///
+    /// # Errors
+    /// Also when others would have to go for that: they are not ours.
     pub(super) fn new_with(&self, packages: &[&str]) -> Result<Vec<String>> {
         let simulate =
             self.apt_get(&["--simulate", "--no-install-recommends", "install", "--"]).args(packages);
         self.fetching(&simulate)?;
-        Ok(self.cx.read(&simulate)?.lines().filter_map(new_package).map(str::to_owned).collect())
+        let said = self.cx.read(&simulate)?;
+        let gone: Vec<_> = said.lines().filter_map(removed_package).collect();
+        if !gone.is_empty() {
+            bail!(
+                "`{}`, which Drover did not install, would be removed for what it needs: see `apt-get --simulate install \
+                 {}`, and decide yourself",
+                gone.join("`, `"),
+                packages.join(" ")
+            );
+        }
+        Ok(said.lines().filter_map(new_package).map(str::to_owned).collect())
     }
 
     /// Purges those of these packages that nothing else needs, and nothing but them. Services are stopped as the packages
@@ -159,7 +172,9 @@ impl<'a> Apt<'a> {
 
     /// Installs these packages, all in one transaction.
     pub(super) fn install(&self, packages: &[&str]) -> Result<()> {
-        self.fetching(&self.apt_get(&["--no-install-recommends", "install", "--"]).args(packages))
+        self.fetching(
+            &self.apt_get(&["--no-install-recommends", "--no-remove", "install", "--"]).args(packages),
+        )
     }
 
     /// The packages that were killed while they were unpacked: dpkg refuses to configure them.

@@ -29,7 +29,7 @@ const fn bookworm(architectures: &'static [&'static str]) -> Release<'static> {
         code_name: "bookworm",
         packages: &[BASE, DHCLIENT, MERGED, COMFORT, AUTOTOOLS, YUM],
         architectures,
-        hosts: &[SERVER, PREPARED],
+        hosts: &[SERVER, PREPARED, ALONGSIDE],
         // Emulators that can do what the systemd of trixie asks for.
         backports: &["qemu-user"],
     }
@@ -106,6 +106,10 @@ const AUTOTOOLS: &[&str] = &["autoconf", "automake", "gcc", "libc6-dev", "make"]
 /// What a host has beside a base system: all of debootstrap's default variant, and what is typed on it.
 pub(crate) const SERVER: &[&str] =
     &["?priority(important)", "dbus", "libpam-systemd", "make", "sudo", "git", "gpg", "e2fsprogs"];
+
+/// What a machine whose own `/` hosts are laid over may have of packages that come in one version with those of a server: apt
+/// would have to remove it where these are upgraded.
+const ALONGSIDE: &[&str] = &["libnss-systemd", "systemd-timesyncd"];
 
 /// What a host becomes that is prepared for a farm, and what tests install on it.
 const PREPARED: &[&str] = &[
