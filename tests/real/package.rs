@@ -31,7 +31,7 @@ pub(crate) fn installs(host: &Host, root: &str, release: &str) -> Result<()> {
     std::fs::copy(made()?, host.path(format!("{root}{PACKAGE}")))?;
     host.shell(&format!(
         "inside() {{ chroot {root} \"$@\"; }}
-        inside find / -xdev ! -path '/var/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/before
+        inside find / -xdev ! -path '/var/*' ! -path '/run/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/before
         inside dpkg --install {PACKAGE}
         inside drover --version
         inside drover steps DefineDomain | grep -q 'DefineDomain'
@@ -42,7 +42,7 @@ pub(crate) fn installs(host: &Host, root: &str, release: &str) -> Result<()> {
         test -L {root}/etc/systemd/system/multi-user.target.wants/drover.service
         inside dpkg --verify drover
         inside dpkg --purge drover
-        inside find / -xdev ! -path '/var/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/after
+        inside find / -xdev ! -path '/var/*' ! -path '/run/*' ! -path '/root/*' ! -path '/proc/*' | sort >/tmp/after
         diff /tmp/before /tmp/after"
     ))?;
     println!("    {release}: the package comes and goes");
