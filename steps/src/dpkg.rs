@@ -126,6 +126,11 @@ impl Package {
         self.state == "installed" && !self.broken
     }
 
+    /// Whether dpkg has still to configure it.
+    pub fn awaits_configuration(&self) -> bool {
+        matches!(self.state.as_str(), "unpacked" | "half-configured") && !self.broken
+    }
+
     /// Whether it is unpacked, and configured or not.
     pub fn is_unpacked(&self) -> bool {
         let states = ["unpacked", "half-configured", "triggers-awaited", "triggers-pending", "installed"];

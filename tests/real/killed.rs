@@ -6,7 +6,7 @@ use crate::farm::{CONTAINERS, PAIR, answers, drover, left_nothing, outcomes};
 use crate::kill::{Moment, kill_at_each};
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use throwaway::{Fault, Host};
 
 pub(crate) const TESTS: &[Test] = &[("broken_and_killed_it_ends_as_if_nothing_had_been", hard_life)];
@@ -80,10 +80,13 @@ fn others_finish(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Configuring goes on where it was: only the packages that it was killed in the middle of are configured once more than
-/// in a run that nobody disturbed. (Some are twice in that, too: those of debootstrap's first steps.)
+/// Configuring goes on where it was, and in the order of a run that nobody disturbed, which decides the numbers of accounts:
+/// only the packages that it was killed in the middle of are configured once more than there. (Some are twice in that, too:
+/// those of debootstrap's first steps.)
 fn configured_once(site: &Site, host: &Host) -> Result<()> {
-    let (undisturbed, times) = (configured(&site.built("reference")?)?, configured(host)?);
+    let (undisturbed, order) = (configured(&site.built("reference")?)?, configured(host)?);
+    ensure!(first_times(&order) == first_times(&undisturbed), "configured in another order: {order:?}");
+    let (undisturbed, times) = (times(&undisturbed), times(&order));
     let kills = ON_A_MENDED_MIRROR.iter().filter(|moment| matches!(moment, Moment::Configured(..))).count();
     let again: Vec<_> =
         times.iter().filter(|(package, times)| undisturbed.get(*package) < Some(times)).collect();
@@ -92,16 +95,24 @@ fn configured_once(site: &Site, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// How often each package of the emulated base system was configured.
-fn configured(host: &Host) -> Result<BTreeMap<String, usize>> {
+/// The packages of the emulated base system, as often as each was configured, in that order.
+fn configured(host: &Host) -> Result<Vec<String>> {
     let log = host.read("/var/cache/lxc/debian/rootfs-bookworm-arm64/var/log/dpkg.log")?;
+    let lines = log.lines().filter(|line| line.contains(" configure "));
+    Ok(lines.filter_map(|line| line.split(' ').nth(3)).map(str::to_owned).collect())
+}
+
+fn first_times(order: &[String]) -> Vec<&String> {
+    let mut seen = HashSet::new();
+    order.iter().filter(|package| seen.insert(*package)).collect()
+}
+
+fn times(order: &[String]) -> BTreeMap<&String, usize> {
     let mut times = BTreeMap::new();
-    for line in log.lines().filter(|line| line.contains(" configure ")) {
-        if let Some(package) = line.split(' ').nth(3) {
-            *times.entry(package.to_owned()).or_default() += 1;
-        }
+    for package in order {
+        *times.entry(package).or_default() += 1;
     }
-    Ok(times)
+    times
 }
 
 /// No package of the emulated system comes from the mirror twice, but for what was under way when a fetch was killed. (What

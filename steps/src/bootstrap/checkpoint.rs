@@ -84,6 +84,24 @@ fn boot_id() -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("read `{file}`"))
 }
 
+/// The order in which the packages of a part are configured, if it is known for this manifest.
+pub(super) fn order(base: &Base, part: &str, manifest: &Manifest) -> Result<Option<Vec<String>>> {
+    let Some(text) = order_file(base, part).read()? else { return Ok(None) };
+    let mut lines = text.lines();
+    let known = lines.next() == Some(&manifest.digest());
+    Ok(known.then(|| lines.map(str::to_owned).collect()))
+}
+
+/// Keeps the order in which the packages of a part are configured: a name in each line, below what it holds for.
+pub(super) fn keep_order(base: &Base, part: &str, manifest: &Manifest, order: &[String]) -> Result<()> {
+    order_file(base, part).write(&format!("{}\n{}\n", manifest.digest(), order.join("\n")))
+}
+
+/// It goes with the marks.
+fn order_file(base: &Base, part: &str) -> HostFile {
+    file(base, &format!("order-{part}"))
+}
+
 /// Forgets all marks: the tree is about to be made anew.
 pub(super) fn unmark_all(base: &Base) -> Result<()> {
     let directory = directory(base);

@@ -1,5 +1,5 @@
-//! debootstrap's second stage, in steps that can each be done again: the order of packages decides the order of accounts, so
-//! it is kept.
+//! debootstrap's second stage, in steps that can each be done again: the order in which packages are configured decides the
+//! numbers of accounts, so what was killed goes on in the order in which it began.
 //!
 //! It does not know checks nor claims: see `configure`.
 
@@ -9,7 +9,7 @@ use crate::archives::Deb;
 use crate::base::Base;
 use crate::dpkg::{Package, Status};
 use crate::guest::cut_short;
-use crate::guest::emulate::{Guest, PACKAGES, watch_dpkg};
+use crate::guest::emulate::{Guest, PACKAGES, package_to_configure, watch_dpkg};
 use crate::package_index::PackageIndex;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Access, Cx, HostFile, Rootfs};
@@ -138,17 +138,48 @@ impl SecondStage<'_> {
 
     fn configure_required(&self) -> Result<()> {
         self.rootfs.write("/var/lib/dpkg/cmethopt", "apt apt\n", Access::root(0o644))?;
-        self.configure(&["--force-configure-any", "--force-depends", "--configure", "--pending"])
+        self.configure_all("required", &["--force-configure-any", "--force-depends"])
     }
 
-    fn configure(&self, options: &[&str]) -> Result<()> {
+    /// Configures all that is unpacked, and what a killed dpkg has left to triggers.
+    fn configure_all(&self, part: &str, options: &[&str]) -> Result<()> {
         self.mend_half_placed()?;
+        self.configure(part, options, &["--pending"])?;
+        if self.status()?.unfinished().is_none() {
+            return Ok(());
+        }
+        self.cx.run(&self.guest.dpkg().args(options).args(["--configure", "--pending"]))
+    }
+
+    /// Configures `wanted` in the order in which dpkg would if nobody disturbed it.
+    fn configure(&self, part: &str, options: &[&str], wanted: &[&str]) -> Result<()> {
+        let order = self.order(part, options, wanted)?;
+        let status = self.status()?;
+        let left = |name: &&String| status.package(name).is_some_and(Package::awaits_configuration);
+        let left: Vec<_> = order.iter().filter(left).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
         let total = (self.manifest.required.len() + self.manifest.base.len()) as u64;
-        let mut done = self.status()?.installed() as u64;
-        watch_dpkg(self.cx, &self.guest.dpkg().args(options), "installed", |_| {
+        let mut done = status.installed() as u64;
+        let dpkg = self.guest.dpkg().args(options).arg("--configure").args(left);
+        watch_dpkg(self.cx, &dpkg, "installed", |_| {
             done += 1;
             self.cx.progress(done.min(total), total);
         })
+    }
+
+    /// The order in which dpkg configures `wanted`, as it was when it was first asked. It goes through them by their names
+    /// and comes back to those that others keep waiting, so that one which begins in the middle would find another order.
+    fn order(&self, part: &str, options: &[&str], wanted: &[&str]) -> Result<Vec<String>> {
+        if let Some(order) = checkpoint::order(self.base, part, self.manifest)? {
+            return Ok(order);
+        }
+        let mut order = Vec::new();
+        let dpkg = self.guest.dpkg().arg("--no-act").args(options).arg("--configure").args(wanted);
+        self.cx.watch(&dpkg, &mut |line| order.extend(package_to_configure(line).map(str::to_owned)))?;
+        checkpoint::keep_order(self.base, part, self.manifest, &order)?;
+        Ok(order)
     }
 
     /// Unpacks once more what was killed while its configuration files were put in place.
@@ -182,7 +213,8 @@ impl SecondStage<'_> {
             // In two commands: `--install` leaves what a killed one has unpacked as it is, unconfigured.
             let done = |deb: &Deb| status.package(&deb.name).is_some_and(Package::is_unpacked);
             self.unpack(&debs, done, &["--force-overwrite", "--force-confold", "--skip-same-version"])?;
-            self.cx.run(&self.guest.dpkg().args(["--force-confold", "--configure"]).args(missing))?;
+            let names: Vec<_> = missing.into_iter().map(String::as_str).collect();
+            self.configure(&format!("pre-depended-{next}"), &["--force-confold"], &names)?;
         }
         Ok(())
     }
@@ -207,7 +239,7 @@ impl SecondStage<'_> {
     }
 
     fn configure_base(&self) -> Result<()> {
-        self.configure(&["--force-confold", "--skip-same-version", "--configure", "-a"])?;
+        self.configure_all("base", &["--force-confold", "--skip-same-version"])?;
         match self.status()?.unfinished() {
             None => Ok(()),
             Some((name, package)) => {

@@ -163,6 +163,12 @@ fn package_in_state<'a>(line: &'a str, state: &str) -> Option<&'a str> {
     (found == state).then(|| package.split(':').next().unwrap_or(package))
 }
 
+/// The name in a line such as `processing: configure: libc6:arm64`.
+pub fn package_to_configure(line: &str) -> Option<&str> {
+    let package = line.strip_prefix("processing: configure: ")?;
+    Some(package.split(':').next().unwrap_or(package))
+}
+
 /// A `/tmp` as guests have it, holding the directory that the packages are bound to.
 fn make_tmp(tmp: &Path) -> Result<()> {
     let packages = tmp.join("packages");
@@ -182,5 +188,8 @@ mod tests {
         assert_eq!(package("status: adduser: installed"), Some("adduser"));
         assert_eq!(package("status: adduser: half-configured"), None);
         assert_eq!(package("processing: configure: adduser"), None);
+        assert_eq!(package_to_configure("processing: configure: libc6:arm64"), Some("libc6"));
+        assert_eq!(package_to_configure("processing: configure: adduser"), Some("adduser"));
+        assert_eq!(package_to_configure("processing: trigproc: libc-bin"), None);
     }
 }
