@@ -16,6 +16,7 @@ mod emulated;
 mod emulators;
 mod farm;
 mod faults;
+mod firewalls;
 mod harness;
 mod host_steps;
 mod hostile;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         harness::TESTS,
         host_steps::TESTS,
         network::TESTS,
+        firewalls::TESTS,
         emulators::TESTS,
         command_line::TESTS,
         terminal::TESTS,

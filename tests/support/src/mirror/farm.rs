@@ -5,7 +5,10 @@ use super::{Contents, Release};
 /// What the plans of this project install, and where from: hosts, base systems, package sets.
 pub const FARM: Contents<'static> = Contents {
     releases: &[
-        bookworm(&["amd64", "arm64", "s390x"]),
+        Release {
+            hosts: &[SERVER, PREPARED, ALONGSIDE, FIREWALLS],
+            ..bookworm(&["amd64", "arm64", "s390x"])
+        },
         bullseye(&["amd64", "arm64"]),
         trixie(&["amd64", "arm64", "armhf", "riscv64"]),
         forky(&["amd64"]),
@@ -110,6 +113,9 @@ pub(crate) const SERVER: &[&str] =
 /// What a machine whose own `/` hosts are laid over may have of packages that come in one version with those of a server: apt
 /// would have to remove it where these are upgraded.
 const ALONGSIDE: &[&str] = &["libnss-systemd", "systemd-timesyncd"];
+
+/// What may stand between a host and its containers.
+const FIREWALLS: &[&str] = &["ufw", "firewalld", "docker.io"];
 
 /// What a host becomes that is prepared for a farm, and what tests install on it.
 const PREPARED: &[&str] = &[
