@@ -25,8 +25,9 @@
 //! - `fetch`: apt downloads and verifies what is not there yet; all architectures share one directory;
 //! - `unpack`: the required packages are extracted, by programs of the host;
 //! - `configure`: the system's own dpkg installs all packages, under an emulator where the architecture is not the host's;
-//!   killed at one package it goes on at the next;
-//! - `seal`: `/bin/true` and `sshd -t` are run in it, and one rename makes it a base system.
+//!   killed at one package it goes on at the next, in the same order;
+//! - `seal`: `/bin/true` and `sshd -t` are run in it, and one rename makes it a base system. It alone waits for the disk: of a
+//!   machine that went down before, the system is unpacked anew.
 //!
 //! **Native assist.** A system that is emulated runs, while it is configured, the native twins of those of its programs whose
 //! answer does not depend on the processor (dash, perl, coreutils, grep, sed, tar and the like); the result is the same

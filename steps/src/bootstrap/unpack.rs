@@ -3,7 +3,7 @@
 //! As debootstrap's first stage: the required packages extracted, the few files and devices that they need. It is short, so
 //! it starts over when it was interrupted.
 
-use super::checkpoint::{self, known_manifest, mark, stage, unmark_all};
+use super::checkpoint::{self, known_manifest, mark, stage, trust_memory, unmark_all};
 use crate::archives;
 use crate::base::Base;
 use crate::inputs;
@@ -69,6 +69,7 @@ impl FarmStep<Base> for Unpack {
         let root = at.partial();
         unmark_all(at)?;
         cx.remove_tree(&root)?;
+        trust_memory(at)?;
         make_root(cx, &root)?;
         link_usr(at, &root)?;
         extract(cx, &manifest.required, &root)?;
