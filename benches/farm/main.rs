@@ -9,6 +9,7 @@
 //! does not know how any of them works.
 
 use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -75,20 +76,44 @@ fn compare() -> Result<()> {
 fn compare_nine(ground: &Ground, here: &Checkout, baseline: Option<&Checkout>) -> Result<()> {
     let mirror = Mirror::prepare(ground, &EVERY)?;
     println!("\n{PLAN}, from a host where nothing is prepared to containers that answer ssh");
-    let timed = |checkout: &Checkout, line: &str| -> Result<f64> {
+    let timed = |checkout: &Checkout, line: &str| -> Result<(f64, Host)> {
         let options = checkout.show(fresh(ground, &mirror)?);
         let host = Host::boot(ground, "bench-farm", options)?;
         checkout.lay(&host)?;
-        Ok(checkout.type_in(&host, line)?.wait()?.ok()?.elapsed.as_secs_f64())
+        let elapsed = checkout.type_in(&host, line)?.wait()?.ok()?.elapsed.as_secs_f64();
+        Ok((elapsed, host))
     };
-    let first = timed(here, &here.readme(0)?)?;
+    let (first, host) = timed(here, &here.readme(0)?)?;
     println!("make farm               {first:8.1} s");
+    say_where(&host)?;
+    drop(host);
     if let Some(baseline) = baseline {
         for (name, line) in [("called directly", DIRECT), ("make farm", &baseline.readme(0)?)] {
-            let before = timed(baseline, line)?;
+            let (before, _) = timed(baseline, line)?;
             println!("baseline, {name:15} {before:6.1} s   so {:.2} of it", first / before);
         }
     }
+    Ok(())
+}
+
+/// Says where the time went: how long the nodes of each kind took, one beside the other, in all; and what ran natively.
+fn say_where(host: &Host) -> Result<()> {
+    let events = host.shell("cat $(ls -d /var/lib/drover/runs/* | tail -n 1)/events.jsonl")?;
+    let mut kinds = BTreeMap::<String, f64>::new();
+    for event in events.lines().map(serde_json::from_str::<serde_json::Value>) {
+        let event = event?;
+        if let (Some(node), Some(millis)) = (event["node"].as_str(), event["millis"].as_f64()) {
+            let kind = node.rsplit('/').next().unwrap_or(node);
+            *kinds.entry(kind.to_owned()).or_default() += millis / 1000.0;
+        }
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by(|one, other| other.1.total_cmp(&one.1));
+    for (kind, seconds) in kinds.iter().take(8) {
+        println!("    {kind:20}{seconds:8.1} s");
+    }
+    let report = host.run(&["drover", "report"])?.ok()?.stdout;
+    report.lines().filter(|line| line.contains("natively")).for_each(|line| println!("    {}", line.trim()));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Copies of trees that cost nothing, where the file system is Btrfs. Elsewhere nothing of it is used.
+//! Copies of trees that cost nothing, where the file system is Btrfs, and as little as can be elsewhere.
 //!
 //! It does not know what the trees are.
 
@@ -36,49 +36,61 @@ pub fn make_tree(cx: &Cx, path: &Path) -> Result<()> {
 }
 
 /// A program that stands in for `rsync`: a whole copy of `tree` to somewhere that is empty becomes a snapshot of it; where
-/// `tree` is no subvolume, a copy that shares its blocks; everything else is for the real `rsync`.
-pub fn rsync(tree: &Path, real: &Path) -> String {
-    format!(
+/// `tree` is no subvolume, or there is no Btrfs, a copy by `cp`, which shares blocks where it can; everything else is for the
+/// real `rsync`, also what `cp` could not bring to its end.
+pub fn rsync(tree: &Path, real: &Path) -> Result<String> {
+    let snapshot = if is_possible(tree)? {
+        "\tif [ \"$(stat -c %i \"$from\")\" = 256 ] && rmdir \"$to\"; then\n\
+         \t\tbtrfs subvolume snapshot \"${from%/}\" \"${to%/}\" && exit 0\n\
+         \t\tmkdir \"$to\"\n\
+         \tfi\n"
+    } else {
+        ""
+    };
+    Ok(format!(
         "#!/bin/sh\n\
          # In PATH of the template of lxc-create only; see the manual of the step LxcCreate.\n\
          from= to=\n\
          for word; do from=$to to=$word; done\n\
          if [ \"${{from%/}}\" = '{tree}' ]; then\n\
-         \tif [ \"$(stat -c %i \"$from\")\" = 256 ] && rmdir \"$to\"; then\n\
-         \t\tbtrfs subvolume snapshot \"${{from%/}}\" \"${{to%/}}\" && exit 0\n\
-         \t\tmkdir \"$to\"\n\
-         \tfi\n\
-         \tcp --archive --reflink=always \"$from/.\" \"$to\" && exit 0\n\
+         {snapshot}\
+         \tcp --archive --reflink=auto \"$from/.\" \"$to\" && exit 0\n\
          fi\n\
          exec '{real}' \"$@\"\n",
         tree = tree.display(),
         real = real.display()
-    )
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use drover_engine::HostFile;
+    use std::os::unix::fs::MetadataExt;
 
-    /// Where blocks cannot be shared, the real one is asked, and what is not about the tree is not touched.
+    /// The tree is copied whole, and what is not about it, or what `cp` does not bring to its end, is for the real one.
     #[test]
-    fn the_real_one_does_what_cannot_be_had_for_nothing() -> Result<()> {
+    fn the_real_one_does_what_is_left() -> Result<()> {
         let dir = tempfile::tempdir()?;
         let path = |name: &str| dir.path().join(name);
-        fs::create_dir_all(path("tree"))?;
+        fs::create_dir_all(path("tree/b"))?;
         fs::create_dir_all(path("to"))?;
         fs::write(path("tree/a"), "a")?;
+        fs::hard_link(path("tree/a"), path("tree/b/c"))?;
         HostFile::new(path("real")).mode(0o755).write("#!/bin/sh\necho real \"$@\"\n")?;
-        HostFile::new(path("rsync")).mode(0o755).write(&rsync(&path("tree"), &path("real")))?;
+        HostFile::new(path("rsync")).mode(0o755).write(&rsync(&path("tree"), &path("real"))?)?;
         let cx = Cx::to_look();
-        let run = |from: &str| {
-            let words = ["-a", from, &format!("{}/", path("to").display())].map(str::to_owned);
+        let run = |from: &str, to: &str| {
+            let words = ["-a", from, to].map(str::to_owned);
             cx.read(&Cmd::new(path("rsync")).args(words))
         };
-        assert!(run("/elsewhere/")?.starts_with("real -a /elsewhere/"));
-        let said = run(&format!("{}/", path("tree").display()))?;
-        assert!(said.starts_with("real -a") || path("to/a").exists(), "{said}");
+        let (tree, to) = (format!("{}/", path("tree").display()), format!("{}/", path("to").display()));
+        assert!(run("/elsewhere/", &to)?.starts_with("real -a /elsewhere/"));
+        assert_eq!(run(&tree, &to)?, "");
+        let copy = fs::metadata(path("to/a"))?;
+        assert_eq!((copy.ino(), copy.nlink()), (fs::metadata(path("to/b/c"))?.ino(), 2));
+        let nowhere = format!("{}/", path("real").display());
+        assert!(run(&tree, &nowhere)?.starts_with("real -a"));
         Ok(())
     }
 

@@ -123,15 +123,22 @@ fn unlink_unused(base: &Base, root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What no script of a package reads and no program needs to run: dpkg brings it when it unpacks the packages once more, and has
+/// not to replace it then.
+const LEFT_OUT: [&str; 5] = ["doc", "info", "locale", "man", "zoneinfo"];
+
 /// Extracts packages in order. What is there already stays: so do the links into `/usr`, also where a package brings them
 /// itself, as base-files does from trixie on. That no file is in two packages is for dpkg to see, in `configure`.
 fn extract(cx: &Cx, debs: &[archives::Deb], root: &Path) -> Result<()> {
-    const SCRIPT: &str = "dpkg-deb --fsys-tarfile \"$1\" | tar -C \"$2\" --skip-old-files -xf -";
+    const SCRIPT: &str =
+        "dpkg-deb --fsys-tarfile \"$1\" | tar -C \"$2\" --skip-old-files --anchored \"${@:3}\" -xf -";
+    let left_out: Vec<_> = LEFT_OUT.iter().map(|name| format!("--exclude=./usr/share/{name}/*")).collect();
     for (done, deb) in (0_u64..).zip(debs) {
         cx.progress(done, debs.len() as u64);
         let file = archives::directory(cx).join(&deb.file);
         let command = Cmd::new("bash").args(["-o", "pipefail", "-c", SCRIPT, "extract"]);
-        cx.run(&command.arg(&file).arg(root)).with_context(|| format!("extract `{}`", deb.file))?;
+        cx.run(&command.arg(&file).arg(root).args(&left_out))
+            .with_context(|| format!("extract `{}`", deb.file))?;
     }
     Ok(())
 }

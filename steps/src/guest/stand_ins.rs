@@ -25,16 +25,12 @@ pub(super) fn polite_wget(cx: &Cx) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// The `rsync` of ours, if the copy that the template makes can be had for nothing.
-pub(super) fn cheap_rsync(cx: &Cx, at: &Container) -> Result<Option<PathBuf>> {
-    let base = at.base.rootfs();
-    if !snapshot::is_possible(&base)? {
-        return Ok(None);
-    }
+/// The `rsync` of ours, which copies the base system more cheaply.
+pub(super) fn cheap_rsync(cx: &Cx, at: &Container) -> Result<PathBuf> {
     let real = program::find("rsync").context("`rsync` was here a moment ago")?;
     let directory = cx.cache("rsync-for-lxc-create").join(at.base.id());
-    HostFile::new(directory.join("rsync")).mode(0o755).write(&snapshot::rsync(&base, &real))?;
-    Ok(Some(directory))
+    HostFile::new(directory.join("rsync")).mode(0o755).write(&snapshot::rsync(&at.base.rootfs(), &real)?)?;
+    Ok(directory)
 }
 
 /// The `chroot` of ours, which runs what the template runs in the container as `guest` would run it in the base system.

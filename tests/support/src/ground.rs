@@ -4,15 +4,18 @@
 
 use crate::cleanup::remove_tree;
 use crate::host::Bottom;
+use crate::registered::Registered;
 use crate::{Host, HostOptions};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The directory below `target/` where throw-away things live.
 #[derive(Clone, Debug)]
 pub struct Ground {
     dir: PathBuf,
+    _registered: Arc<Registered>,
 }
 
 /// The changes that a host left, for other hosts to start from.
@@ -34,7 +37,7 @@ impl Ground {
         }
         let dir = target.as_ref().join("throwaway");
         fs::create_dir_all(&dir).with_context(|| format!("`{}` cannot be made", dir.display()))?;
-        let ground = Self { dir: dir.canonicalize()? };
+        let ground = Self { dir: dir.canonicalize()?, _registered: Arc::new(Registered::note()?) };
         ground.reject_overlay()?;
         // A copy of this program, since hosts are made and ended by it, and it may be built anew meanwhile.
         remove_tree(&ground.program())?;

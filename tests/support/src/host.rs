@@ -5,7 +5,7 @@
 use crate::cleanup::remove_tree;
 use crate::layout::{Bind, Layout};
 use crate::mirror::Mirror;
-use crate::{Finished, Ground, Layer, Root, Running, inside};
+use crate::{Finished, Ground, Layer, Root, Running, inside, registered};
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsStr;
 use std::fs;
@@ -159,6 +159,7 @@ impl Host {
         let is_machine = matches!(options.bottom, Bottom::Machine);
         let is_bare = is_machine && options.layer.is_none() && !dir.join("upper").exists();
         let is_over_layer = options.layer.is_some();
+        let layer = options.layer.clone();
         for part in ["root", "upper", "work"] {
             fs::create_dir_all(dir.join(part))?;
         }
@@ -184,6 +185,9 @@ impl Host {
         }
         if let Some(mirror) = options.mirror {
             mirror.attach(&host)?;
+        }
+        if let Some(layer) = layer {
+            registered::again(&host, &layer)?;
         }
         Ok(host)
     }
@@ -288,13 +292,18 @@ impl Host {
     pub(crate) fn boot_on_copy(ground: &Ground, name: &str, mut options: HostOptions) -> Result<Self> {
         let dir = ground.join("hosts").join(name);
         remove_tree(&dir)?;
-        if let Some(layer) = options.layer.take() {
+        let layer = options.layer.take();
+        if let Some(layer) = &layer {
             fs::create_dir_all(&dir)?;
             let copied =
                 Command::new("cp").args(["-a", "--"]).arg(&layer.path).arg(dir.join("upper")).status()?;
             ensure!(copied.success(), "layer `{}` cannot be copied", layer.path.display());
         }
-        Self::boot_on(ground, dir, options)
+        let host = Self::boot_on(ground, dir, options)?;
+        if let Some(layer) = &layer {
+            registered::again(&host, layer)?;
+        }
+        Ok(host)
     }
 
     /// Ends the host, and keeps its changes as the layer `name`, in place of one that is there.
@@ -312,8 +321,9 @@ impl Host {
 
     /// Ends the host, and keeps its changes at `layer`.
     pub(crate) fn seal(mut self, layer: &Path) -> Result<()> {
-        self.stop()?;
         fs::create_dir_all(layer.parent().context("a layer has no parent directory")?)?;
+        registered::keep(&self, layer)?;
+        self.stop()?;
         fs::rename(self.dir.join("upper"), layer).context("the host's changes cannot be kept")
     }
 

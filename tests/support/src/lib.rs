@@ -18,6 +18,7 @@ mod layout;
 mod loopback;
 pub mod mirror;
 mod opens;
+mod registered;
 mod root;
 mod server;
 mod signature;

@@ -4,7 +4,7 @@
 //! Who goes by them takes a turn beside others; who changes them is alone. It does not know what is registered.
 
 use anyhow::{Context, Result};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 /// A turn; it ends when this is dropped.
@@ -14,7 +14,7 @@ pub struct Turn {
 }
 
 /// Where turns are noted, until the machine restarts.
-const PLACE: &str = "/run/lock/drover-throwaway";
+pub(crate) const PLACE: &str = "/run/lock/drover-throwaway";
 
 impl Turn {
     /// Waits for a turn in which nobody changes what is registered.
@@ -31,6 +31,16 @@ impl Turn {
     /// When there can be no locks.
     pub fn alone() -> Result<Self> {
         Self::take(File::lock)
+    }
+
+    /// A turn in which nobody else goes by what is registered, if nobody does now.
+    pub(crate) fn alone_at_once() -> Result<Option<Self>> {
+        let room = open("room")?;
+        match room.try_lock() {
+            Ok(()) => Ok(Some(Self { _room: room })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).context("ask for a turn"),
+        }
     }
 
     /// Whoever waits has shut the gate behind it, so that those who come later do not go first.
