@@ -153,7 +153,7 @@ const PROGRAMS: [Program; 4] = [
     Program {
         start: "ufw --force enable",
         said: &[
-            "chain `INPUT`) stops requests for an address",
+            "chain `ufw-skip-to-policy-input`) stops requests for an address",
             "`ufw allow in on lxcbr0`",
             "`ufw route allow in on lxcbr0 && ufw route allow out on lxcbr0`",
         ],
@@ -162,13 +162,14 @@ const PROGRAMS: [Program; 4] = [
     Program {
         start: "mkdir -p /run/dbus; pgrep -x dbus-daemon || dbus-daemon --system --fork; firewalld; firewall-cmd --state",
         said: &[
-            "(table `inet firewalld`, chain `filter_INPUT`) stops requests",
+            "(table `inet firewalld`, chain `filter_IN_public`) stops requests",
             "`firewall-cmd --permanent --zone=trusted --add-interface=lxcbr0 && firewall-cmd --reload`",
         ],
         end: "pkill firewalld; while pgrep firewalld; do sleep 0.1; done; pkill dbus-daemon",
     },
+    // Where nothing was forwarded before, Docker forwards for itself alone.
     Program {
-        start: "dockerd >/var/log/dockerd 2>&1 & \
+        start: "echo 0 >/proc/sys/net/ipv4/ip_forward; dockerd >/var/log/dockerd 2>&1 & \
             for i in $(seq 60); do sleep 0.5; if grep -q 'API listen' /var/log/dockerd; then exit 0; fi; done; cat /var/log/dockerd; exit 1",
         said: &[
             "chain `FORWARD`) stops connections of the containers to the world",
@@ -197,7 +198,8 @@ fn programs(site: &Site) -> Result<()> {
         let planned = drover(&host, &["plan", "--only", NODE, PAIR])?.ok()?.stdout;
         ensure!(!planned.contains("firewall"), "after `{start}` was opened:\n{planned}");
         host.shell(end)?;
-        host.shell("nft flush ruleset")?;
+        // What is up is not started once more.
+        host.shell("/usr/libexec/lxc/lxc-net stop; nft flush ruleset")?;
     }
     Ok(())
 }

@@ -37,7 +37,7 @@
 //! architecture is known by then: the base system came from there.
 //!
 //! **The template's copy** of the base system by `rsync` is made by `cp --archive`, by an `rsync` of ours that stands first in its
-//! PATH: it takes RATIO of the time, and shares blocks where the file system can (XFS, bcachefs). Where the base system
+//! PATH: it takes half of the time, and shares blocks where the file system can (XFS, bcachefs). Where the base system
 //! is on Btrfs, the copy becomes a snapshot; where it was brought there as an ordinary directory (`RelocateCache`), one that shares its
 //! blocks. The rest is as ever, and what `cp` does not bring to its end the real `rsync` does.
 //!
