@@ -31,8 +31,10 @@ pub struct Elsewhere {
 #[derive(Clone, Debug)]
 struct Line {
     text: String,
-    names: Vec<String>,
-    addresses: Vec<Ipv4Addr>,
+    /// The last name in it, in small letters: the others are nothing to dnsmasq (2.90), be it meant as an address.
+    name: Option<String>,
+    /// The last address in it.
+    address: Option<Ipv4Addr>,
     /// Whether dnsmasq is not to answer that host at all.
     is_ignored: bool,
 }
@@ -43,19 +45,14 @@ impl Line {
         if content.is_empty() {
             return None;
         }
-        let mut line = Self {
-            text: text.trim().to_owned(),
-            names: Vec::new(),
-            addresses: Vec::new(),
-            is_ignored: false,
-        };
+        let mut line = Self { text: text.trim().to_owned(), name: None, address: None, is_ignored: false };
         for field in content.split(',').map(str::trim).filter(|field| !field.is_empty()) {
             match field.parse() {
-                Ok(address) => line.addresses.push(address),
+                Ok(address) => line.address = Some(address),
                 Err(_) if field == "ignore" => line.is_ignored = true,
                 // Hardware addresses, `id:`, `set:` and IPv6 hold a colon; what is left are names and lease times.
                 Err(_) if field.contains(':') || is_time(field) => {}
-                Err(_) => line.names.push(field.to_ascii_lowercase()),
+                Err(_) => line.name = Some(field.to_ascii_lowercase()),
             }
         }
         Some(line)
@@ -64,12 +61,12 @@ impl Line {
     /// Whether it is about `name`: dnsmasq minds no capitals, and knows a name with its domain as the same host.
     fn has_name(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
-        self.names.iter().any(|known| *known == name || host(known) == name)
+        self.name.as_ref().is_some_and(|known| *known == name || host(known) == name)
     }
 
     /// Whether it has the form that we write.
     fn is_plain(&self, name: &str) -> bool {
-        matches!(self.addresses[..], [address] if self.text == format!("{name},{address}"))
+        self.address.is_some_and(|address| self.text == format!("{name},{address}"))
     }
 }
 
@@ -119,13 +116,13 @@ impl DnsmasqHosts {
     fn adding(mut self, lines: Vec<Line>) -> Self {
         for line in lines {
             let place = self.lines.len();
-            for name in &line.names {
+            if let Some(name) = &line.name {
                 self.by_name.entry(name.clone()).or_default().push(place);
                 if host(name) != name {
                     self.by_name.entry(host(name).to_owned()).or_default().push(place);
                 }
             }
-            for address in &line.addresses {
+            if let Some(address) = &line.address {
                 self.by_address.entry(*address).or_default().push(place);
             }
             self.lines.push(line);
@@ -162,7 +159,7 @@ impl DnsmasqHosts {
             [line] if line.is_ignored => {
                 bail!("the line `{}` has dnsmasq give `{name}` no address: remove it", line.text)
             }
-            [line] => Ok(line.addresses.first().copied()),
+            [line] => Ok(line.address),
             [first, second, ..] => bail!(
                 "`{name}` stands in two lines, `{}` and `{}`: remove one of them",
                 first.text,
@@ -268,6 +265,10 @@ mod tests {
             ("a#b,10.0.3.7", "a", None),
             ("ab,10.0.3.7", "a", None),
             ("12h,10.0.3.7", "12h", None),
+            ("a,10.0.3.7,b", "a", None),
+            ("a,10.0.3.7,b", "b", Some(7)),
+            ("a,10.0.3.300", "a", None),
+            ("a,10.0.3.8,10.0.3.7", "a", Some(7)),
         ] {
             assert_eq!(DnsmasqHosts::new(text).address(name).expect(text), found.map(address), "{text}");
         }

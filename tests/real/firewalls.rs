@@ -160,7 +160,8 @@ const PROGRAMS: [Program; 4] = [
         end: "ufw --force reset; ufw disable",
     },
     Program {
-        start: "mkdir -p /run/dbus; pgrep -x dbus-daemon || dbus-daemon --system --fork; firewalld; firewall-cmd --state",
+        start: "mkdir -p /run/dbus; pgrep -x dbus-daemon || dbus-daemon --system --fork; firewalld; \
+            for i in $(seq 60); do sleep 0.5; if firewall-cmd --state; then exit 0; fi; done; exit 1",
         said: &[
             "(table `inet firewalld`, chain `filter_IN_public`) stops requests",
             "`firewall-cmd --permanent --zone=trusted --add-interface=lxcbr0 && firewall-cmd --reload`",
