@@ -8,6 +8,7 @@ use crate::{Host, Layer};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where the kernel shows it.
@@ -28,7 +29,7 @@ impl Registered {
     /// While others are at work, it is for the last of them.
     fn restore(&self) -> Result<()> {
         let left = Path::new(PLACE).join("left");
-        let of_others = fs::read_to_string(&left).unwrap_or_default();
+        let of_others = read_if_there(&left)?;
         let mut new: BTreeSet<_> = emulators(LIST)?.difference(&self.before).cloned().collect();
         new.extend(of_others.lines().map(str::to_owned));
         if new.is_empty() {
@@ -42,7 +43,7 @@ impl Registered {
             fs::write(Path::new(LIST).join(name), "-1").with_context(|| format!("take away `{name}`"))?;
         }
         match fs::remove_file(&left) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -65,7 +66,7 @@ pub(crate) fn keep(host: &Host, layer: &Path) -> Result<()> {
 /// Registers what was registered when the layer was made, as binfmt-support does when a machine starts.
 pub(crate) fn again(host: &Host, layer: &Layer) -> Result<()> {
     let now = emulators(host.path(LIST))?;
-    let noted = fs::read_to_string(beside(&layer.path)).unwrap_or_default();
+    let noted = read_if_there(&beside(&layer.path))?;
     for name in noted.lines().filter(|&name| !now.contains(name)) {
         if host.path(format!("/var/lib/binfmts/{name}")).exists() {
             host.run(&["update-binfmts", "--enable", name])?.ok()?;
@@ -77,6 +78,14 @@ pub(crate) fn again(host: &Host, layer: &Layer) -> Result<()> {
 /// Beside a layer, since it is none of its changes.
 fn beside(layer: &Path) -> PathBuf {
     layer.with_extension("registered")
+}
+
+/// The text of a file; an empty one where there is none.
+fn read_if_there(file: &Path) -> Result<String> {
+    match fs::read_to_string(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        text => text.with_context(|| format!("read `{}`", file.display())),
+    }
 }
 
 /// The names of emulators in a list; none where there is no list.
