@@ -8,6 +8,7 @@ use crate::same::{ANYWAY, base, is_same};
 use crate::site::Site;
 use anyhow::{Context, Result, ensure};
 use drover_assist::counts::Counts;
+use rayon::prelude::*;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use throwaway::{Fault, Host, HostOptions};
@@ -150,7 +151,7 @@ fn is_summed_up(host: &Host) -> Result<()> {
 fn noticed(site: &Site) -> Result<()> {
     let host = FEW.host(site, "noticed")?;
     run(&host, &[FEW.plan, "--until", "bootstrap/*"])?;
-    SYSTEMS.iter().try_for_each(|system| assist_cases::prove(&host, &system.base(), system.qemu))
+    SYSTEMS.par_iter().try_for_each(|system| assist_cases::prove(&host, &system.base(), system.qemu))
 }
 
 /// Runs drover to its end, and says how long that took, step by step.

@@ -9,7 +9,6 @@ use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use throwaway::Host;
 
-/// Not for every day yet.
 pub(crate) const TESTS: &[Test] = &[("a_debian_13_host_builds_a_farm", built)];
 
 fn built(site: &Site) -> Result<()> {

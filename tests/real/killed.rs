@@ -11,11 +11,16 @@ use throwaway::{Fault, Host};
 
 pub(crate) const TESTS: &[Test] = &[("broken_and_killed_it_ends_as_if_nothing_had_been", hard_life)];
 
-/// While the host is prepared, and the native container made: each moment needs what the one before was killed in.
-const ON_A_BROKEN_MIRROR: &[Moment] = &[
+/// While the host is prepared: each moment needs what the one before was killed in. The base systems, which on a fresh Debian need
+/// nothing of that, are made later, so that none of them is done before its moment.
+const OF_THE_HOST: &[Moment] = &[
     Moment::Started("host/packages", 2),
     Moment::Started("host/packages", 5),
     Moment::Started("host/lxc-net", 0),
+];
+
+/// While the native container is made.
+const ON_A_BROKEN_MIRROR: &[Moment] = &[
     Moment::Started("bootstrap/debian-bookworm-amd64/unpack", 1),
     Moment::Started("bootstrap/debian-bookworm-amd64/configure", 5),
     Moment::Started("jenkins-debian12-amd64/lxc-create", 2),
@@ -41,6 +46,7 @@ const ON_A_MENDED_MIRROR: &[Moment] = &[
 fn hard_life(site: &Site) -> Result<()> {
     let host = site.fresh_host("killed")?;
     host.break_mirror(Fault::Missing, u32::MAX, ARM64_ONLY)?;
+    kill_at_each(&host, &["run", PAIR, "--only", "host/*"], OF_THE_HOST)?;
     kill_at_each(&host, &["run", PAIR], ON_A_BROKEN_MIRROR)?;
     others_finish(&host)?;
     host.mend_mirror()?;

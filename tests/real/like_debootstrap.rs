@@ -11,6 +11,7 @@ use crate::site::Site;
 use anyhow::{Context, Result, ensure};
 use drover_steps::architecture::Architecture;
 use drover_steps::release::{Quirks, RELEASES};
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use throwaway::Host;
 
@@ -78,18 +79,20 @@ fn same_trees(site: &Site) -> Result<()> {
     let host = site.fresh_host("tree")?;
     host.write(NAME, &PLAN.replace("RELEASES", &names.join(", ")))?;
     drover(&host, &["run", NAME])?.ok()?;
-    for release in all {
+    all.par_iter().try_for_each(|release| {
         let Quirks { dhcp_client, .. } = release.quirks;
         let name = release.code_name;
         let uri = mirror_of(&host, name, "amd64")?;
-        let (log, reference) = ("/var/tmp/debootstrap", format!("/var/tmp/{name}"));
+        let (log, reference) = (format!("/var/tmp/{name}.log"), format!("/var/tmp/{name}"));
         host.shell(&format!(
             "cd /usr/share/debootstrap/scripts; script={name}; test -e $script || script=sid
             {} --arch=amd64 {name} {reference} {uri} $PWD/$script >{log} 2>&1 || {{ tail -n 30 {log} >&2; exit 1; }}",
             debootstrap(dhcp_client)
         ))?;
         is_same((&host, &reference), (&host, &base(name, "amd64")), EXPLAINED)?;
-        host.shell(&format!("rm -r --one-file-system {reference}"))?;
+        host.shell(&format!("rm -r --one-file-system {reference}")).map(drop)
+    })?;
+    for name in all.iter().map(|release| release.code_name) {
         package::installs(&host, &base(name, "amd64"), name)?;
     }
     left_nothing(&host)

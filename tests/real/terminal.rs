@@ -43,7 +43,7 @@ fn stalled(host: &Host) -> Result<(Running, String)> {
     host.mend_mirror()?;
     host.break_mirror(Fault::Stalled, u32::MAX, ".deb")?;
     let requests = host.mirror_log()?.len();
-    let mut running = start(host, &["run", PAIR])?;
+    let mut running = start(host, &["run", PAIR, "--only", "host/*"])?;
     let stalls = || {
         Ok::<_, anyhow::Error>(host.mirror_log()?[requests..].iter().any(|line| line.ends_with("stalled")))
     };

@@ -4,6 +4,7 @@
 //! left alone, and what was caught half-way is done again. How it is done is in `second_stage`.
 
 use super::checkpoint::{self, known_manifest, mark, stage};
+use super::plain;
 use super::second_stage::SecondStage;
 use crate::archives;
 use crate::assist::Client;
@@ -88,6 +89,7 @@ impl FarmStep<Base> for Configure {
         cx.keep_log(&root.join("var/log/dpkg.log"));
         ended?;
         cx.remove_tree(&tmp)?;
+        cx.remove_tree(&plain::directory(cx, at))?;
         mark(at, "configure", &manifest)
     }
 }

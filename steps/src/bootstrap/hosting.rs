@@ -6,6 +6,7 @@
 use super::{checkpoint, pool, seal};
 use crate::base::Base;
 use crate::deb822::paragraphs;
+use crate::keys::Keys;
 use crate::mirror::{self, Archive, Mirror};
 use crate::release::Distribution;
 use crate::trust;
@@ -84,6 +85,24 @@ fn ask(cx: &Cx, base: &Base, archive: &Archive) -> Result<Hosting> {
         }
         other => other,
     })
+}
+
+/// The certificates that apt believes servers by.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Whether packages of the farm may have to be installed before the mirror can be asked, and what it says be proved. A fresh
+/// Debian lacks none, so that nobody waits there for the host's packages who does not need them.
+pub(super) fn lacks_packages(base: &Base) -> bool {
+    let keys = base.keyring.as_ref().map_or_else(|| Keys::of_release(base.release), Keys::file);
+    let has_certificates = Path::new(CERTIFICATES).exists();
+    let is_reached = |uri: &String| {
+        uri.starts_with("http://")
+            || uri.starts_with("file:")
+            || uri.starts_with("https://") && has_certificates
+    };
+    trust::missing_verifier(base.release).is_some()
+        || !keys.are_here()
+        || !base.mirrors.iter().all(is_reached)
 }
 
 /// Where the packages of a release of RPM's distributions are.
@@ -217,7 +236,6 @@ mod tests {
     use super::*;
     use crate::architecture::Architecture;
     use crate::farm::Farm;
-    use crate::keys::Keys;
     use crate::release::RELEASES;
     use std::sync::Arc;
 

@@ -23,7 +23,8 @@
 //!
 //! - `resolve`: apt reads the mirror's signed indexes and says which packages make the system;
 //! - `fetch`: apt downloads and verifies what is not there yet; all architectures share one directory;
-//! - `unpack`: the required packages are extracted, by programs of the host;
+//! - `unpack`: the required packages are extracted, by programs of the host; `configure` unpacks them once more, from copies that
+//!   are not compressed, below `cache/archives/plain` of the state directory until then;
 //! - `configure`: the system's own dpkg installs all packages, under an emulator where the architecture is not the host's;
 //!   killed at one package it goes on at the next, in the same order;
 //! - `seal`: `/bin/true` and `sshd -t` are run in it, and one rename makes it a base system. It alone waits for the disk: of a
@@ -55,6 +56,7 @@ pub(crate) mod hosting;
 mod manifest;
 mod package_set;
 mod place;
+mod plain;
 mod pool;
 mod resolve;
 mod seal;

@@ -5,7 +5,7 @@
 
 use super::checkpoint::{self, keep, stage};
 use super::manifest::Manifest;
-use super::{hosting, package_set, pool, seal};
+use super::{hosting, package_set, place, plain, pool, seal};
 use crate::apt::{Apt, Setup};
 use crate::archives::Deb;
 use crate::base::Base;
@@ -38,7 +38,9 @@ impl FarmStep<Base> for Resolve {
 
     fn needs(&self, at: &Base) -> Vec<Need> {
         let cache = Resource::new(LXC_CACHE, at.farm.lxc_cache.display().to_string());
-        vec![Need::IfAny(Resource::new(PACKAGES, "host")), Need::IfAny(cache)]
+        let cache = Some(Need::IfAny(cache));
+        let packages = hosting::lacks_packages(at).then(|| Need::IfAny(Resource::new(PACKAGES, "host")));
+        cache.into_iter().chain(packages).collect()
     }
 
     fn provides(&self, at: &Base) -> Vec<Resource> {
@@ -71,8 +73,9 @@ impl FarmStep<Base> for Resolve {
         resolve(cx, at).map(drop)
     }
 
-    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
-        let half_made = [at.partial(), checkpoint::directory(at)].into_iter().filter(|path| path.exists());
+    fn undo<'a>(&'a self, cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
+        let half_made = [at.partial(), checkpoint::directory(at), plain::directory(cx, at)];
+        let half_made = half_made.into_iter().filter(|path| path.exists());
         let undo = half_made.fold(Undo::default(), |undo, path| {
             undo.act(format!("remove the half-made {}", path.display()), move |cx| cx.remove_tree(&path))
         });
@@ -111,6 +114,7 @@ pub(super) fn apt(cx: &Cx, base: &Base, mirror: &Mirror) -> Result<Apt> {
 
 /// Finds the packages by what the mirror has now, and keeps what was found.
 pub(super) fn resolve(cx: &Cx, base: &Base) -> Result<Manifest> {
+    place::make(base)?;
     let mirror = Mirror::of(cx, base)?;
     pool::hand_over(cx, base)?;
     let apt = apt(cx, base, &mirror)?;

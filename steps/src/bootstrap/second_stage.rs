@@ -5,6 +5,7 @@
 
 use super::checkpoint;
 use super::manifest::Manifest;
+use super::plain;
 use crate::archives::Deb;
 use crate::base::Base;
 use crate::dpkg::{Package, Status};
@@ -13,6 +14,7 @@ use crate::guest::emulate::{Guest, PACKAGES, package_to_configure, watch_dpkg};
 use crate::package_index::PackageIndex;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Access, Cx, HostFile, Rootfs};
+use std::path::{Path, PathBuf};
 
 /// Runs no service while packages are configured.
 const POLICY: (&str, &str) = ("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
@@ -96,8 +98,8 @@ impl SecondStage<'_> {
             if package.is_some_and(|package| package.is_installed() && package.maintainer != "unknown") {
                 continue;
             }
-            let file = in_guest(self.manifest.deb(name)?);
-            self.cx.run(&self.guest.dpkg().args(["--force-depends", "--install", &file]))?;
+            let file = self.in_guest(self.manifest.deb(name)?)?;
+            self.cx.run(&self.guest.dpkg().args(["--force-depends", "--install"]).arg(file))?;
         }
         Ok(())
     }
@@ -114,7 +116,8 @@ impl SecondStage<'_> {
 
     /// Unpacks those of `debs` that are not `done`.
     fn unpack(&self, debs: &[Deb], done: impl Fn(&Deb) -> bool, options: &[&str]) -> Result<()> {
-        let files: Vec<_> = debs.iter().filter(|deb| !done(deb)).map(in_guest).collect();
+        let files = debs.iter().filter(|deb| !done(deb)).map(|deb| self.in_guest(deb));
+        let files = files.collect::<Result<Vec<_>>>()?;
         if files.is_empty() {
             return Ok(());
         }
@@ -249,8 +252,9 @@ impl SecondStage<'_> {
             }
         }
     }
-}
 
-fn in_guest(deb: &Deb) -> String {
-    format!("{PACKAGES}/{}", deb.file)
+    /// Where the system's own dpkg finds a package.
+    fn in_guest(&self, deb: &Deb) -> Result<PathBuf> {
+        Ok(Path::new(PACKAGES).join(plain::or_itself(self.cx, self.base, deb)?))
+    }
 }

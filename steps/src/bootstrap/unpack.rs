@@ -4,6 +4,7 @@
 //! it starts over when it was interrupted.
 
 use super::checkpoint::{self, known_manifest, mark, stage, trust_memory, unmark_all};
+use super::plain;
 use crate::archives;
 use crate::base::Base;
 use crate::inputs;
@@ -71,9 +72,10 @@ impl FarmStep<Base> for Unpack {
         cx.remove_tree(&root)?;
         trust_memory(at)?;
         make_root(cx, &root)?;
-        link_usr(at, &root)?;
-        extract(cx, &manifest.required, &root)?;
-        unlink_unused(at, &root)?;
+        match super::place::is_spread(at)? {
+            true => extract_elsewhere(cx, at, &manifest.required, &root)?,
+            false => extract_all(cx, at, &manifest.required, &root)?,
+        }
         let rootfs = Rootfs::open(&root)?;
         write_etc(cx, at, &rootfs)?;
         make_devices(cx, &rootfs, &root)?;
@@ -88,6 +90,25 @@ fn make_root(cx: &Cx, root: &Path) -> Result<()> {
     snapshot::make_tree(cx, root)?;
     let access = fs::Permissions::from_mode(0o755);
     fs::set_permissions(root, access).with_context(|| format!("open `{}` to everybody", root.display()))
+}
+
+/// Extracts packages in a directory that is somewhere else on the disk, and links the files into `root`. dpkg replaces each of
+/// them when it unpacks the packages once more, and what is deleted keeps ext4 from making files near it for a minute: it looks
+/// at each inode that was deleted lately before it comes to a free one (Linux, `recently_deleted` in fs/ext4/ialloc.c).
+fn extract_elsewhere(cx: &Cx, base: &Base, debs: &[archives::Deb], root: &Path) -> Result<()> {
+    let elsewhere = checkpoint::directory(base).join("extracted");
+    cx.remove_tree(&elsewhere)?;
+    make_root(cx, &elsewhere)?;
+    extract_all(cx, base, debs, &elsewhere)?;
+    cx.run(&Cmd::new("cp").args(["--archive", "--link", "--no-target-directory"]).arg(&elsewhere).arg(root))?;
+    cx.remove_tree(&elsewhere)
+}
+
+/// Extracts packages into `root`, an empty directory.
+fn extract_all(cx: &Cx, base: &Base, debs: &[archives::Deb], root: &Path) -> Result<()> {
+    link_usr(base, root)?;
+    extract(cx, base, debs, root)?;
+    unlink_unused(base, root)
 }
 
 /// The directories that a merged system has as links into `/usr`.
@@ -129,16 +150,20 @@ const LEFT_OUT: [&str; 5] = ["doc", "info", "locale", "man", "zoneinfo"];
 
 /// Extracts packages in order. What is there already stays: so do the links into `/usr`, also where a package brings them
 /// itself, as base-files does from trixie on. That no file is in two packages is for dpkg to see, in `configure`.
-fn extract(cx: &Cx, debs: &[archives::Deb], root: &Path) -> Result<()> {
+fn extract(cx: &Cx, base: &Base, debs: &[archives::Deb], root: &Path) -> Result<()> {
     const SCRIPT: &str =
-        "dpkg-deb --fsys-tarfile \"$1\" | tar -C \"$2\" --skip-old-files --anchored \"${@:3}\" -xf -";
+        "tail -c \"+$2\" \"$1\" | tar -C \"$3\" --skip-old-files --anchored \"${@:4}\" -xf -";
     let left_out: Vec<_> = LEFT_OUT.iter().map(|name| format!("--exclude=./usr/share/{name}/*")).collect();
+    let copies = plain::make_directory(cx, base)?;
     for (done, deb) in (0_u64..).zip(debs) {
         cx.progress(done, debs.len() as u64);
-        let file = archives::directory(cx).join(&deb.file);
+        let failed = || format!("extract `{}`", deb.file);
+        let copy = copies.join(&deb.file);
+        let start = plain::write(cx, &archives::directory(cx).join(&deb.file), &copy).with_context(failed)?;
+        // tail counts from 1.
         let command = Cmd::new("bash").args(["-o", "pipefail", "-c", SCRIPT, "extract"]);
-        cx.run(&command.arg(&file).arg(root).args(&left_out))
-            .with_context(|| format!("extract `{}`", deb.file))?;
+        let command = command.arg(&copy).arg((start + 1).to_string()).arg(root).args(&left_out);
+        cx.run(&command).with_context(failed)?;
     }
     Ok(())
 }

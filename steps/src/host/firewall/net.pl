@@ -1,12 +1,12 @@
-# Sends and receives for probe.sh: `listen PORT SECONDS`, `send FROM-PORT ADDRESS PORT DEVICE`, `accept PORT SECONDS`,
-# `connect ADDRESS PORT SECONDS`. Ends with 0 if that came about. Whoever waits says so by the file `ready`.
+# Sends and receives for probe.sh: `listen NAME PORT SECONDS`, `send FROM-PORT ADDRESS PORT DEVICE`, `accept NAME PORT SECONDS`,
+# `connect ADDRESS PORT SECONDS`. Ends with 0 if that came about. Whoever waits says so by the file `ready-NAME`.
 use strict;
 use Socket;
 
 my ($verb, @words) = @ARGV;
 $SIG{ALRM} = sub { exit 1 };
 
-sub ready { open(my $file, '>', 'ready') or exit 2; close $file }
+sub ready { open(my $file, '>', "ready-$_[0]") or exit 2; close $file }
 
 sub bound {
     my ($kind, $port) = @_;
@@ -18,9 +18,10 @@ sub bound {
 }
 
 if ($verb eq 'listen') {
-    my $socket = bound(SOCK_DGRAM, $words[0]);
-    ready();
-    alarm $words[1];
+    my ($name, $port, $seconds) = @words;
+    my $socket = bound(SOCK_DGRAM, $port);
+    ready($name);
+    alarm $seconds;
     recv($socket, my $text, 100, 0);
     exit($text eq 'drover' ? 0 : 1);
 } elsif ($verb eq 'send') {
@@ -32,10 +33,11 @@ if ($verb eq 'listen') {
         select(undef, undef, undef, 0.1);
     }
 } elsif ($verb eq 'accept') {
-    my $socket = bound(SOCK_STREAM, $words[0]);
+    my ($name, $port, $seconds) = @words;
+    my $socket = bound(SOCK_STREAM, $port);
     listen($socket, 1) or exit 2;
-    ready();
-    alarm $words[1];
+    ready($name);
+    alarm $seconds;
     accept(my $peer, $socket) or exit 1;
     sleep 1;
 } elsif ($verb eq 'connect') {

@@ -67,35 +67,41 @@ if quiet nft list tables; then
     sleep 0.3
 fi
 
+# All that is sent at one time is sent side by side: what is stopped is waited for.
+senders=
+aside() { ( "$@" ) & senders="$senders $!"; }
+await() { for sender in $senders; do wait "$sender"; done; senders=; }
+# `until_ready WHAT`
+until_ready() { for _ in 1 2 3 4 5 6 7 8 9 10; do test -e "ready-$1" || sleep 0.1; done; }
 # `datagram WHAT TO FROM ...`: somebody listens, somebody sends.
 datagram() {
     what=$1 to=$2 port=$3 from=$4; shift 4
-    rm -f ready
-    $to perl net.pl listen "$port" 2 &
+    $to perl net.pl listen "$what" "$port" 2 &
     listener=$!
-    for _ in 1 2 3 4 5 6 7 8 9 10; do test -e ready || sleep 0.1; done
+    until_ready "$what"
     $from perl net.pl send "$@"
     if wait $listener; then echo "$what passes"; else echo "$what stops"; fi
 }
 # `connection WHAT TO FROM ADDRESS PORT`
 connection() {
-    rm -f ready
-    $2 perl net.pl accept "$5" 4 &
+    $2 perl net.pl accept "$1" "$5" 4 &
     listener=$!
-    for _ in 1 2 3 4 5 6 7 8 9 10; do test -e ready || sleep 0.1; done
+    until_ready "$1"
     if $3 perl net.pl connect "$4" "$5" 3; then echo "$1 passes"; else echo "$1 stops"; fi
     quiet kill $listener
     quiet wait $listener
 }
 here() { "$@"; }
 
-datagram request here 67 inside 68 255.255.255.255 67 eth0
-datagram answer inside 68 here 67 255.255.255.255 68 "$bridge"
+aside datagram request here 67 inside 68 255.255.255.255 67 eth0
+aside datagram answer inside 68 here 67 255.255.255.255 68 "$bridge"
+await
 inside ip address add "$guest/$prefix" dev eth0
 inside ip route replace default via "$own" dev eth0
-datagram names here 53 inside 0 "$own" 53 eth0
-connection ssh inside here "$guest" 22
-test "$(cat /proc/sys/net/ipv4/ip_forward)" != 1 || connection world beyond inside $world 80
+aside datagram names here 53 inside 0 "$own" 53 eth0
+aside connection ssh inside here "$guest" 22
+test "$(cat /proc/sys/net/ipv4/ip_forward)" != 1 || aside connection world beyond inside $world 80
+await
 sleep 0.3
 test -z "$monitor" || kill $monitor
 exit 0
