@@ -21,7 +21,8 @@
 //!
 //! A chain of five steps, each of which goes on where it was interrupted:
 //!
-//! - `resolve`: apt reads the mirror's signed indexes and says which packages make the system;
+//! - `resolve`: apt reads the mirror's signed indexes and says which packages make the system; it waits for `HostPackages` only
+//!   where the host lacks a program that proves signatures, the keys, or what it takes to reach the plan's mirror;
 //! - `fetch`: apt downloads and verifies what is not there yet; all architectures share one directory;
 //! - `unpack`: the required packages are extracted, by programs of the host; `configure` unpacks them once more, from copies that
 //!   are not compressed, below `cache/archives/plain` of the state directory until then;
