@@ -71,16 +71,33 @@ impl Root {
 /// Names the release whose fresh Debian hosts are in place of this machine's own `/`, such as `bookworm`.
 const RELEASE: &str = "DROVER_TEST_HOST";
 
+/// What a machine has once a farm, or something like one, was prepared there: how that is done could not be seen on it.
+const PREPARED: [&str; 3] = ["/var/lib/drover/journal", "/usr/sbin/libvirtd", "/usr/bin/arch-test"];
+
+/// The release whose fresh Debian hosts are: the one that the environment names, or that of this machine if a farm was prepared
+/// here; `None` for this machine's own `/`.
+fn release_of_hosts() -> Result<Option<String>> {
+    if let Ok(release) = std::env::var(RELEASE) {
+        return Ok(Some(release));
+    }
+    let Some(trace) = PREPARED.iter().find(|path| Path::new(path).exists()) else { return Ok(None) };
+    let known = fs::read_to_string("/etc/os-release").context("read `/etc/os-release`")?;
+    let release = known.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let release = release.context("`/etc/os-release` names no VERSION_CODENAME")?.to_owned();
+    println!("    hosts are fresh ones of {release}, since this machine has `{trace}`");
+    Ok(Some(release))
+}
+
 impl HostOptions {
-    /// What hosts are that install from `mirror` and have `drover` in their PATH: this machine's own `/`, or, where the
-    /// environment names a release by `DROVER_TEST_HOST`, a fresh Debian of that.
+    /// What hosts are that install from `mirror` and have `drover` in their PATH: this machine's own `/`; or a fresh Debian, of the
+    /// release that the environment names by `DROVER_TEST_HOST`, or of this machine's own where a farm was prepared on it.
     ///
     /// # Errors
-    /// As [`HostOptions::fresh`].
+    /// As [`HostOptions::fresh`]; or when it cannot be found out which release this machine is.
     pub fn usual(ground: &Ground, mirror: &Mirror, drover: &Path) -> Result<Self> {
-        match std::env::var(RELEASE) {
-            Ok(release) => Self::fresh(ground, mirror, &release, drover),
-            Err(_) => Ok(with(mirror, drover)),
+        match release_of_hosts()? {
+            Some(release) => Self::fresh(ground, mirror, &release, drover),
+            None => Ok(with(mirror, drover)),
         }
     }
 
