@@ -31,6 +31,10 @@ const PROXIES: [&str; 10] = [
 /// says; and the mark is Drover's own.
 const OWN: [&str; 4] = ["PATH", "LC_ALL", "LANGUAGE", MARK];
 
+/// A variable by which qemu-user is told to say its version: every emulated program would do that, whatever the value, in place of
+/// its work, and end well (`arg_table` in QEMU's linux-user/main.c).
+const SAYS_VERSION: &str = "QEMU_VERSION";
+
 /// The environment that programs get, before a step adds its own variables. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment(Arc<[(OsString, OsString)]>);
@@ -63,7 +67,7 @@ impl Environment {
         ];
         let passed = names.into_iter().map(|name| name.as_ref().to_owned());
         for name in PROXIES.iter().map(OsString::from).chain(passed) {
-            if !OWN.iter().any(|own| name == *own)
+            if !OWN.iter().chain([&SAYS_VERSION]).any(|own| name == *own)
                 && let Some(value) = caller(&name)
             {
                 variables.retain(|(known, _)| *known != name);
@@ -91,7 +95,20 @@ pub fn not_to_be_passed(name: &str) -> Option<String> {
     if name.is_empty() || !name.chars().all(legal) || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Some(format!("`{name}` is no name of a variable: letters, digits and `_`"));
     }
+    if let Some(why) = not_to_be_set(name) {
+        return Some(why);
+    }
     OWN.contains(&name).then(|| format!("`{name}` is always Drover's own: see `drover steps environment`"))
+}
+
+/// Why a variable of that name can be set for no program of a guest, whatever its value; `None` if it can.
+pub fn not_to_be_set(name: &str) -> Option<String> {
+    (name == SAYS_VERSION).then(|| {
+        format!(
+            "`{name}` makes every emulated program print the emulator's version in place of its work: give the variable \
+             another name"
+        )
+    })
 }
 
 /// The directories in which programs of the host are looked up, by Drover as by whatever it starts.
@@ -193,7 +210,9 @@ mod tests {
         for good in ["CCACHE_DIR", "_x", "LD_LIBRARY_PATH", "HOME", "TERM"] {
             assert_eq!(not_to_be_passed(good), None);
         }
-        for bad in ["", "A-B", "1A", "Ä", "A B", "A=b", "PATH", "LC_ALL", "LANGUAGE", "DROVER_RUN"] {
+        for bad in
+            ["", "A-B", "1A", "Ä", "A B", "A=b", "PATH", "LC_ALL", "LANGUAGE", "DROVER_RUN", "QEMU_VERSION"]
+        {
             assert!(not_to_be_passed(bad).is_some(), "{bad}");
         }
     }

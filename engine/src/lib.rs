@@ -64,7 +64,7 @@ mod whole;
 pub use check::Check;
 pub use command::{Cmd, CommandError, Output};
 pub use cx::{Attempt, Cx, MARK, Scope};
-pub use environment::{Environment, not_to_be_passed, search_path};
+pub use environment::{Environment, not_to_be_passed, not_to_be_set, search_path};
 pub use fingerprint::{Inputs, fingerprint};
 pub use graph::{Edge, Graph, GraphError, Link};
 pub use guardian::Leftover;

@@ -40,7 +40,7 @@ use crate::dpkg::STATUS;
 use crate::inputs;
 use crate::step::FarmStep;
 use crate::{ours, resource};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use drover_engine::{
     Access, Check, Claim, Cmd, Cx, HostFile, Inputs, Need, Resource, Rootfs, Undo, mount_at_or_below,
 };
@@ -202,7 +202,10 @@ impl FarmStep<Container> for Build {
         );
         let wrong = self.environment.keys().find(|name| !is_name(name));
         ensure!(wrong.is_none(), "`{}` cannot be the name of a variable", wrong.map_or("", |name| name));
-        Ok(())
+        match self.environment.keys().find_map(|name| drover_engine::not_to_be_set(name)) {
+            Some(why) => bail!(why),
+            None => Ok(()),
+        }
     }
 
     fn needs(&self, at: &Container) -> Vec<Need> {

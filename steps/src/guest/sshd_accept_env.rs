@@ -11,6 +11,10 @@
 //! `Match`, behind which they would count for some only. A line that is commented out does not count as there. Where the
 //! system's own is `/usr/etc/ssh/sshd_config`, a file in `/etc/ssh/sshd_config.d` is made instead, which that includes.
 //!
+//! **Mind** that emulators have options in the environment, too: what is started by `ssh -o SendEnv='*'` in an emulated container
+//! where `QEMU_VERSION` is set prints the emulator's version in place of its work, and ends with 0. sshd cannot be told to leave
+//! out one name.
+//!
 //! **To take it back**: `drover destroy`, or remove the lines.
 
 use crate::container::Container;
