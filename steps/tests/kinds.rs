@@ -241,7 +241,7 @@ fn a_check_accepts_what_proves_the_step_and_nothing_else() {
     assert!(refused.len() > accepted.len() && refused.len() > 30, "{accepted:?} here, {refused:?} not");
 }
 
-/// What a step says of itself, in every part that does not look at the world.
+/// What a step says of itself, in every part that asks the world for nothing but what is installed.
 fn says(node: &Node) -> String {
     let step = &node.step;
     format!(

@@ -175,8 +175,8 @@ const KNOWN: (&str, &str) = ("perl's order of bytes", "s390x");
 const BY_FLAG: [(char, &str); 2] =
     [('O', "closed standard input"), ('C', "a setuid program that is otherwise native")];
 
-/// Where `guest.sh` has starts counted.
-const COUNTS: &str = "/var/lib/drover/cache/assist/counts/by-hand";
+/// Where `guest.sh` has starts counted, before the name of the system's release and architecture.
+const COUNTS: &str = "/var/lib/drover/cache/assist/counts/by-hand-";
 
 /// Runs a program in the guest, with assist or without.
 const GUEST: &str = include_str!("guest.sh");
@@ -214,9 +214,11 @@ fn is_counted(host: &Host, root: &str, qemu: &str) -> Result<()> {
         "for i in {1..50}; do expr $i + 1 >/dev/null; done; for i in {1..7}; do uname >/dev/null; done
         for i in {1..3}; do LD_LIBRARY_PATH=/nowhere expr 1 + 1 >/dev/null; done
         touch /etc/ld.so.preload; expr 1 + 1 >/dev/null; LD_LIBRARY_PATH=/nowhere rm /etc/ld.so.preload";
-    host.shell(&format!("rm -f {COUNTS}"))?;
+    let system = root.split_once("/rootfs-").context("a base system")?.1;
+    let file = format!("{COUNTS}{system}");
+    host.shell(&format!("rm -f {file}"))?;
     run(host, "assisted", root, qemu, SCRIPT)?;
-    let counts = Counts::read(&std::fs::read(host.path(COUNTS))?);
+    let counts = Counts::read(&std::fs::read(host.path(&file))?);
     let none = Starts::default();
     for (name, starts) in [
         ("expr", Starts { native: 50, environment: 3, preload: 1, ..none }),

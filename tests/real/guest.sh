@@ -11,7 +11,7 @@ qemu=$(sed -n 's/^interpreter //p' "$entry")
 mount --bind "$here/natives" "$1/proc/tty/ldisc"
 mount --bind "/var/lib/drover/cache/assist/offers/debian-$base" "$1/proc/tty/ldisc/offer"
 mount --bind "$qemu" "$1/proc/tty/ldisc/qemu"
-counts=/var/lib/drover/cache/assist/counts/by-hand
+counts=/var/lib/drover/cache/assist/counts/by-hand-$base
 [ -s "$counts" ] || (umask 000; mkdir -p "${counts%/*}"; head -c 32768 /dev/zero >"$counts")
 if [ "$3" = assisted ]; then mount --bind "$counts" "$1/proc/tty/ldisc/counts"; fi
 exec "$here/enter" "$1/proc/sys/fs/binfmt_misc" "$registration" -- /usr/sbin/chroot "$1" "${@:4}"

@@ -76,7 +76,11 @@ impl FarmStep<Base> for Configure {
         let root = at.partial();
         let tmp = cx.cache(&format!("tmp/{}", at.id()));
         cx.remove_tree(&tmp)?;
-        let guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?.unsynced(cx)?;
+        let mut guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?.unsynced(cx)?;
+        let copies = plain::directory(at);
+        if copies.exists() {
+            guest = guest.with_copies(&copies, &tmp, plain::PLAIN)?;
+        }
         let version = |name: &str| Some(manifest.deb(name).ok()?.version.clone());
         let debs = manifest.debs();
         let modules: Vec<_> =
@@ -89,7 +93,7 @@ impl FarmStep<Base> for Configure {
         cx.keep_log(&root.join("var/log/dpkg.log"));
         ended?;
         cx.remove_tree(&tmp)?;
-        cx.remove_tree(&plain::directory(cx, at))?;
+        cx.remove_tree(&copies)?;
         mark(at, "configure", &manifest)
     }
 }

@@ -95,14 +95,14 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(super) fn lacks_packages(base: &Base) -> bool {
     let keys = base.keyring.as_ref().map_or_else(|| Keys::of_release(base.release), Keys::file);
     let has_certificates = Path::new(CERTIFICATES).exists();
-    let is_reached = |uri: &String| {
-        uri.starts_with("http://")
-            || uri.starts_with("file:")
-            || uri.starts_with("https://") && has_certificates
-    };
+    let is_reached =
+        |uri: &String| uri.starts_with("http://") || uri.starts_with("https://") && has_certificates;
+    // What the plan names of its own may come with packages of its own, such as a company's certificates.
+    let is_special = !base.mirrors.is_empty() || base.keyring.is_some();
     trust::missing_verifier(base.release).is_some()
         || !keys.are_here()
         || !base.mirrors.iter().all(is_reached)
+        || is_special && !base.farm.extra_packages.is_empty()
 }
 
 /// Where the packages of a release of RPM's distributions are.

@@ -22,10 +22,11 @@
 //! A chain of five steps, each of which goes on where it was interrupted:
 //!
 //! - `resolve`: apt reads the mirror's signed indexes and says which packages make the system; it waits for `HostPackages` only
-//!   where the host lacks a program that proves signatures, the keys, or what it takes to reach the plan's mirror;
+//!   where the host lacks a program that proves signatures, the keys, or what it takes to reach the plan's mirror, which `extra`
+//!   packages may bring;
 //! - `fetch`: apt downloads and verifies what is not there yet; all architectures share one directory;
 //! - `unpack`: the required packages are extracted, by programs of the host; `configure` unpacks them once more, from copies that
-//!   are not compressed, below `cache/archives/plain` of the state directory until then;
+//!   are not compressed;
 //! - `configure`: the system's own dpkg installs all packages, under an emulator where the architecture is not the host's;
 //!   killed at one package it goes on at the next, in the same order;
 //! - `seal`: `/bin/true` and `sshd -t` are run in it, and one rename makes it a base system. It alone waits for the disk: of a
@@ -44,7 +45,9 @@
 //! (`drover report`, `--json`, `--junit`). Where fewer than 80 of 100 were native, or assist cannot be had at all and the
 //! programs run under plain qemu, a warning says why.
 //!
-//! Until then it stands in `rootfs-RELEASE-ARCH.partial`, with what is known of it in `rootfs-RELEASE-ARCH.partial.d`.
+//! Until then it stands in `rootfs-RELEASE-ARCH.partial`, with what is known of it, and the copies of packages that it is made of, in
+//! `rootfs-RELEASE-ARCH.partial.d`. The directory of all of them, if it is Drover that makes it, has the attribute `T` on ext4
+//! (chattr(1)), so that they are apart on the disk.
 //! A base system that is there already is left as it is, provided that it is complete.
 //!
 //! **To take it back** `drover destroy`; or `rm -r --one-file-system /var/cache/lxc/debian/rootfs-RELEASE-ARCH`. Downloaded

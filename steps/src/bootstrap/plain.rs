@@ -4,8 +4,10 @@
 //! A package is an archive of ar with three members: a version, the control files, the contents (deb(5)). The first two are
 //! copied as they are. It does not know whether the package is what it should be.
 
-use crate::archives::{self, Deb};
+use super::checkpoint;
+use crate::archives::Deb;
 use crate::base::Base;
+use crate::guest::emulate::PACKAGES;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Cmd, Cx};
 use std::fs::{self, OpenOptions};
@@ -21,19 +23,17 @@ const SIZE: std::ops::Range<usize> = 48..58;
 /// The member that holds the contents: the name of any compression follows.
 const CONTENTS: &[u8] = b"data.tar";
 
-/// The directory of the copies for a base system: among the packages, where the system's own dpkg finds them.
-pub(super) fn directory(cx: &Cx, base: &Base) -> PathBuf {
-    archives::directory(cx).join(within(base))
-}
+/// Where the copies are seen in a guest.
+pub(super) const PLAIN: &str = "/tmp/plain";
 
-/// The same, as seen from the directory of packages.
-fn within(base: &Base) -> PathBuf {
-    Path::new("plain").join(base.id())
+/// The directory of the copies for a base system: beside its tree, where there has to be room for it anyway.
+pub(super) fn directory(base: &Base) -> PathBuf {
+    checkpoint::directory(base).join("plain")
 }
 
 /// Makes an empty directory for them.
 pub(super) fn make_directory(cx: &Cx, base: &Base) -> Result<PathBuf> {
-    let directory = directory(cx, base);
+    let directory = directory(base);
     cx.remove_tree(&directory)?;
     fs::create_dir_all(&directory).with_context(|| format!("make `{}`", directory.display()))?;
     Ok(directory)
@@ -82,12 +82,11 @@ fn contents(package: &[u8]) -> Option<usize> {
     }
 }
 
-/// Which file among the packages to unpack: the copy, if one was made.
-pub(super) fn or_itself(cx: &Cx, base: &Base, deb: &Deb) -> Result<PathBuf> {
-    let copy = within(base).join(&deb.file);
-    let path = archives::directory(cx).join(&copy);
-    let is_there = path.try_exists().with_context(|| format!("look at `{}`", path.display()))?;
-    Ok(if is_there { copy } else { Path::new(&deb.file).to_owned() })
+/// Where a guest finds a package: the copy, if one was made.
+pub(super) fn in_guest(base: &Base, deb: &Deb) -> Result<PathBuf> {
+    let copy = directory(base).join(&deb.file);
+    let is_there = copy.try_exists().with_context(|| format!("look at `{}`", copy.display()))?;
+    Ok(Path::new(if is_there { PLAIN } else { PACKAGES }).join(&deb.file))
 }
 
 #[cfg(test)]

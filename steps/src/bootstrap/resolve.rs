@@ -5,7 +5,7 @@
 
 use super::checkpoint::{self, keep, stage};
 use super::manifest::Manifest;
-use super::{hosting, package_set, place, plain, pool, seal};
+use super::{hosting, package_set, place, pool, seal};
 use crate::apt::{Apt, Setup};
 use crate::archives::Deb;
 use crate::base::Base;
@@ -73,9 +73,8 @@ impl FarmStep<Base> for Resolve {
         resolve(cx, at).map(drop)
     }
 
-    fn undo<'a>(&'a self, cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
-        let half_made = [at.partial(), checkpoint::directory(at), plain::directory(cx, at)];
-        let half_made = half_made.into_iter().filter(|path| path.exists());
+    fn undo<'a>(&'a self, _cx: &Cx, at: &'a Base) -> Result<Undo<'a>> {
+        let half_made = [at.partial(), checkpoint::directory(at)].into_iter().filter(|path| path.exists());
         let undo = half_made.fold(Undo::default(), |undo, path| {
             undo.act(format!("remove the half-made {}", path.display()), move |cx| cx.remove_tree(&path))
         });

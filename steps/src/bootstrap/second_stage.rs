@@ -10,11 +10,10 @@ use crate::archives::Deb;
 use crate::base::Base;
 use crate::dpkg::{Package, Status};
 use crate::guest::cut_short;
-use crate::guest::emulate::{Guest, PACKAGES, package_to_configure, watch_dpkg};
+use crate::guest::emulate::{Guest, package_to_configure, watch_dpkg};
 use crate::package_index::PackageIndex;
 use anyhow::{Context, Result, ensure};
 use drover_engine::{Access, Cx, HostFile, Rootfs};
-use std::path::{Path, PathBuf};
 
 /// Runs no service while packages are configured.
 const POLICY: (&str, &str) = ("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
@@ -98,7 +97,7 @@ impl SecondStage<'_> {
             if package.is_some_and(|package| package.is_installed() && package.maintainer != "unknown") {
                 continue;
             }
-            let file = self.in_guest(self.manifest.deb(name)?)?;
+            let file = plain::in_guest(self.base, self.manifest.deb(name)?)?;
             self.cx.run(&self.guest.dpkg().args(["--force-depends", "--install"]).arg(file))?;
         }
         Ok(())
@@ -116,7 +115,7 @@ impl SecondStage<'_> {
 
     /// Unpacks those of `debs` that are not `done`.
     fn unpack(&self, debs: &[Deb], done: impl Fn(&Deb) -> bool, options: &[&str]) -> Result<()> {
-        let files = debs.iter().filter(|deb| !done(deb)).map(|deb| self.in_guest(deb));
+        let files = debs.iter().filter(|deb| !done(deb)).map(|deb| plain::in_guest(self.base, deb));
         let files = files.collect::<Result<Vec<_>>>()?;
         if files.is_empty() {
             return Ok(());
@@ -251,10 +250,5 @@ impl SecondStage<'_> {
                 Err(anyhow::anyhow!("`{name}` is still {}", package.state)).context("configure all packages")
             }
         }
-    }
-
-    /// Where the system's own dpkg finds a package.
-    fn in_guest(&self, deb: &Deb) -> Result<PathBuf> {
-        Ok(Path::new(PACKAGES).join(plain::or_itself(self.cx, self.base, deb)?))
     }
 }

@@ -15,7 +15,7 @@
 //! | `source` | a directory or a tarball of the host; a relative one is looked up from the plan's directory |
 //! | `via` | `Chroot` (if not given): in the container's files, whether it runs or not; `Ssh`: in the running container |
 //! | `commands` | for `sh -eu`, one after the other, in the copy of the source; the first that fails ends it |
-//! | `environment` | variables for them; by ssh they arrive as those of a CI client do |
+//! | `environment` | variables for them; by ssh they arrive as those of a CI client do. `QEMU_VERSION` is refused: every emulated program would print the emulator's version in place of its work |
 //!
 //! If `commands` are not given: `./autogen.sh` where there is one (else `autoreconf --install` where there is no
 //! `configure`), `./configure`, `make`, `make check`.

@@ -88,6 +88,19 @@ impl Guest {
         Ok(self)
     }
 
+    /// With the host's directory `copies` below `target`, a name in the `/tmp` of [`Self::with_packages`], which is `tmp` on the
+    /// host; read-only.
+    ///
+    /// # Errors
+    /// When its place in `tmp` cannot be made.
+    pub(crate) fn with_copies(mut self, copies: &Path, tmp: &Path, target: &str) -> Result<Self> {
+        let name = Path::new(target).file_name().context("a directory has a name")?;
+        let place = tmp.join(name);
+        fs::create_dir_all(&place).with_context(|| format!("make `{}`", place.display()))?;
+        self.jail = self.jail.bind_read_only(copies, target);
+        Ok(self)
+    }
+
     /// With the host's `file` in place of the one at `target`.
     #[must_use]
     pub fn with(mut self, file: &Path, target: &str) -> Self {

@@ -71,6 +71,9 @@ impl Root {
 /// Names the release whose fresh Debian hosts are in place of this machine's own `/`, such as `bookworm`.
 const RELEASE: &str = "DROVER_TEST_HOST";
 
+/// The releases that fresh hosts can be of.
+const RELEASES: [&str; 2] = ["bookworm", "trixie"];
+
 /// What a machine has once a farm, or something like one, was prepared there: how that is done could not be seen on it.
 const PREPARED: [&str; 3] = ["/var/lib/drover/journal", "/usr/sbin/libvirtd", "/usr/bin/arch-test"];
 
@@ -83,7 +86,14 @@ fn release_of_hosts() -> Result<Option<String>> {
     let Some(trace) = PREPARED.iter().find(|path| Path::new(path).exists()) else { return Ok(None) };
     let known = fs::read_to_string("/etc/os-release").context("read `/etc/os-release`")?;
     let release = known.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let release = release.context("`/etc/os-release` names no VERSION_CODENAME")?.to_owned();
+    let release =
+        release.context("`/etc/os-release` names no VERSION_CODENAME")?.trim_matches('"').to_owned();
+    if !RELEASES.contains(&release.as_str()) {
+        println!(
+            "    hosts are this machine, which has `{trace}`: tests may find nothing to do ({RELEASE}=bookworm helps)"
+        );
+        return Ok(None);
+    }
     println!("    hosts are fresh ones of {release}, since this machine has `{trace}`");
     Ok(Some(release))
 }

@@ -72,7 +72,7 @@ senders=
 aside() { ( "$@" ) & senders="$senders $!"; }
 await() { for sender in $senders; do wait "$sender"; done; senders=; }
 # `until_ready WHAT`
-until_ready() { for _ in 1 2 3 4 5 6 7 8 9 10; do test -e "ready-$1" || sleep 0.1; done; }
+until_ready() { for _ in $(seq 50); do test -e "ready-$1" || sleep 0.1; done; }
 # `datagram WHAT TO FROM ...`: somebody listens, somebody sends.
 datagram() {
     what=$1 to=$2 port=$3 from=$4; shift 4
