@@ -32,7 +32,7 @@ pub(super) struct SecondStage<'a> {
 impl SecondStage<'_> {
     /// Does what is not done yet.
     pub(super) fn run(mut self) -> Result<()> {
-        cut_short::clear(&self.rootfs)?;
+        cut_short::clear_unfinished(&self.rootfs)?;
         self.once("core", Self::install_core)?;
         self.once("unpack-required", Self::unpack_required)?;
         self.forbid_services()?;

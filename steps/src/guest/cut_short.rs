@@ -12,7 +12,7 @@ struct First {
     filled: &'static [&'static str],
 }
 
-/// Those that are known to.
+/// Those that are known to, wherever they are installed.
 const FIRST: &[First] = &[First {
     // Would compare the list line by line, which takes minutes, and not link the certificates that it links already.
     package: "ca-certificates",
@@ -20,14 +20,57 @@ const FIRST: &[First] = &[First {
     filled: &["/etc/ssl/certs"],
 }];
 
+/// Those whose files are theirs alone while a system is made, and may be somebody else's later: each is written only where it is
+/// not there yet, and takes more than one system call (postinst scripts of bullseye to forky).
+const FIRST_OF_ALL: &[First] = &[
+    First::of("base-passwd", &["/etc/passwd", "/etc/group"]),
+    First::of("base-files", &["/root/.profile", "/root/.bashrc", "/etc/profile", "/etc/motd"]),
+    First::of("libc-bin", &["/etc/nsswitch.conf"]),
+    First::of("netbase", &["/etc/hosts", "/etc/networks", "/etc/sysctl.d/bindv6only.conf"]),
+    First::of("ifupdown", &["/etc/network/interfaces"]),
+    First::of("locales", &["/etc/locale.gen"]),
+    First::of(
+        "openssh-server",
+        &[
+            "/etc/ssh/ssh_host_rsa_key",
+            "/etc/ssh/ssh_host_rsa_key.pub",
+            "/etc/ssh/ssh_host_ecdsa_key",
+            "/etc/ssh/ssh_host_ecdsa_key.pub",
+            "/etc/ssh/ssh_host_ed25519_key",
+            "/etc/ssh/ssh_host_ed25519_key.pub",
+        ],
+    ),
+];
+
+impl First {
+    const fn of(package: &'static str, files: &'static [&'static str]) -> Self {
+        Self { package, files, filled: &[] }
+    }
+}
+
+/// Clears the way for configuring the packages of a system that is being made, after it was killed or not. Nobody may be at work
+/// there.
+///
+/// # Errors
+/// When something cannot be read or removed.
+pub fn clear_unfinished(rootfs: &Rootfs) -> Result<()> {
+    clear(rootfs)?;
+    forget(rootfs, FIRST_OF_ALL)
+}
+
 /// Clears the way for configuring packages, after it was killed or not. Nobody may be at work there.
 ///
 /// # Errors
 /// When something cannot be read or removed.
 pub fn clear(rootfs: &Rootfs) -> Result<()> {
     remove_locks(rootfs)?;
+    forget(rootfs, FIRST)
+}
+
+/// Removes what was written by those packages whose first configuration was killed.
+fn forget(rootfs: &Rootfs, packages: &[First]) -> Result<()> {
     let status = Status::of(rootfs)?;
-    for first in FIRST {
+    for first in packages {
         if status.package(first.package).is_some_and(is_first_time) {
             first.files.iter().try_for_each(|file| rootfs.remove(file))?;
             first.filled.iter().try_for_each(|directory| empty(rootfs, directory))?;
@@ -91,6 +134,42 @@ fn is_lock(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_by_a_killed_first_configuration_is_written_anew() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("it is below the root"))?;
+            std::fs::write(path, text)
+        };
+        let status = |state: &str, more: &str| {
+            let package = |name: &str| {
+                format!(
+                    "Package: {name}\nStatus: install ok {state}\nArchitecture: all\nVersion: 2\n{more}\n"
+                )
+            };
+            write("var/lib/dpkg/status", &(package("netbase") + &package("openssh-server")))
+        };
+        let files = ["etc/hosts", "etc/networks", "etc/ssh/ssh_host_rsa_key"];
+        let left = || files.iter().filter(|file| root.path().join(file).exists()).count();
+        files.iter().try_for_each(|file| write(file, ""))?;
+        write("etc/ssh/sshd_config", "")?;
+        let rootfs = Rootfs::open(root.path())?;
+        for (state, more) in [("installed", ""), ("unpacked", ""), ("half-configured", "Config-Version: 1\n")]
+        {
+            status(state, more)?;
+            clear_unfinished(&rootfs)?;
+            assert_eq!(left(), files.len(), "{state} {more}");
+        }
+        status("half-configured", "")?;
+        clear(&rootfs)?;
+        assert_eq!(left(), files.len(), "of a system that is made already");
+        clear_unfinished(&rootfs)?;
+        assert_eq!(left(), 0);
+        assert!(root.path().join("etc/ssh/sshd_config").exists());
+        Ok(())
+    }
 
     #[test]
     fn only_locks_are_taken_for_locks() {
