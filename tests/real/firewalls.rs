@@ -8,7 +8,7 @@ use crate::contract::run;
 use crate::farm::{PAIR, drover};
 use crate::site::Site;
 use anyhow::{Context, Result, bail, ensure};
-use throwaway::Host;
+use throwaway::{Finished, Host};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_firewall_is_named_with_the_command_that_opens_it", firewalls),
@@ -106,7 +106,7 @@ fn firewalls(site: &Site) -> Result<()> {
         ensure!(before == after, "looking changed the host:\n{before}\n{after}");
         match mend {
             Some(mend) => drop(host.shell(mend)?),
-            None => follow(&host)?,
+            None => follow(&host, stopped)?,
         }
         let planned = drover(&host, &["plan", "--only", NODE, PAIR])?.ok()?.stdout;
         ensure!(!planned.contains("firewall"), "after `{spoil}` was mended:\n{planned}");
@@ -130,14 +130,15 @@ fn firewalls(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Does what is told until nothing more is told: one command at a time, as somebody would who reads it.
-fn follow(host: &Host) -> Result<()> {
+/// Does what is told, first by the run that was stopped, until nothing more is told: one command at a time, as somebody would who
+/// reads it.
+fn follow(host: &Host, mut said: Finished) -> Result<()> {
     for _ in 0..6 {
-        let said = drover(host, &["run", "--only", NODE, PAIR])?;
         let Some((_, rest)) = said.stderr.split_once("the host's firewall (") else { return Ok(()) };
         let rest = rest.split_once(": `").context("no command is told")?.1;
         let command = rest.split('`').next().unwrap_or_default();
         host.shell(command).with_context(|| said.stderr.clone())?;
+        said = drover(host, &["run", "--only", NODE, PAIR])?;
     }
     bail!("what is told does not open it")
 }
@@ -195,7 +196,7 @@ fn programs(site: &Site) -> Result<()> {
         for complaint in said {
             ensure!(stopped.stderr.contains(complaint), "`{complaint}` is not in:\n{}", stopped.stderr);
         }
-        follow(&host).context(start)?;
+        follow(&host, stopped).context(start)?;
         let planned = drover(&host, &["plan", "--only", NODE, PAIR])?.ok()?.stdout;
         ensure!(!planned.contains("firewall"), "after `{start}` was opened:\n{planned}");
         host.shell(end)?;

@@ -98,12 +98,11 @@ fn main() -> ExitCode {
         signatures::TESTS,
         assist::TESTS,
         debian_13::TESTS,
-        second::TESTS,
     ]
     .concat()
     .into_iter()
     .map(|test| trial(&test, &site, Turn::beside).with_ignored_flag(ignored));
-    let on_fresh_hosts = [systemd::OF_DEBIAN_13, emulators::OF_DEBIAN_13].concat();
+    let on_fresh_hosts = [second::TESTS, systemd::OF_DEBIAN_13, emulators::OF_DEBIAN_13].concat();
     let seldom = assist::IDENTITY.iter().chain(nut::TESTS).chain(&on_fresh_hosts);
     let seldom = seldom.map(|test| trial(test, &site, Turn::beside).with_ignored_flag(true));
     // They change what the kernel has registered for all hosts.

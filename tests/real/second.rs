@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use std::fs;
 use throwaway::{Checkout, Host};
 
+/// Not for every day, for want of time.
 pub(crate) const TESTS: &[Test] = &[("tests_run_where_a_farm_stands", second)];
 
 /// Where they look for their ground.
