@@ -1,6 +1,7 @@
 //! The graph: nodes, and who must come before whom. Edges follow from what steps need and provide.
 //!
-//! It does no I/O (what a step needs may depend on what the host has, which the step finds out), starts no threads, and does not know what has been done already.
+//! It does no I/O (what a step needs may depend on what the host has, which the step finds out), starts no threads, and does not
+//! know what has been done already.
 
 mod edges;
 mod error;

@@ -13,7 +13,7 @@ use crate::guest::emulate::Guest;
 use crate::inputs;
 use crate::resource::{EMULATION, EMULATION_POOL};
 use crate::step::FarmStep;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use drover_engine::{Check, Claim, Cx, Inputs, Need, Resource, Rootfs, Undo};
 use serde::Serialize;
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl FarmStep<Base> for Configure {
         cx.remove_tree(&tmp)?;
         let mut guest = Guest::new(&root).with_packages(archives::directory(cx), &tmp)?.unsynced(cx)?;
         let copies = plain::directory(at);
-        if copies.exists() {
+        if copies.try_exists().with_context(|| format!("look at `{}`", copies.display()))? {
             guest = guest.with_copies(&copies, &tmp, plain::PLAIN)?;
         }
         let version = |name: &str| Some(manifest.deb(name).ok()?.version.clone());

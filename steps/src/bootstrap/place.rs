@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{IFlags, StatVfsMountFlags, ioctl_getflags, ioctl_setflags, statvfs};
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a base system takes while it is made.
 const ROOM: u64 = 600 << 20;
@@ -44,9 +44,14 @@ pub(super) fn ensure_fit(base: &Base) -> Result<()> {
 /// the disk (chattr(1), `T`; `EXT4_TOPDIR_FL` of Linux, which has no name here).
 const UNRELATED: IFlags = IFlags::from_bits_retain(0x0002_0000);
 
+/// The directory itself.
+fn of(base: &Base) -> Result<PathBuf> {
+    base.rootfs().parent().map(Path::to_owned).context("a base system is in a directory")
+}
+
 /// Makes the directory, unless it is there, as one whose entries do not belong together, where the file system knows that.
 pub(super) fn make(base: &Base) -> Result<()> {
-    let Some(place) = base.rootfs().parent().map(Path::to_owned) else { return Ok(()) };
+    let place = of(base)?;
     let failed = || format!("make `{}`", place.display());
     fs::create_dir_all(&base.farm.lxc_cache).with_context(failed)?;
     match fs::create_dir(&place) {
@@ -63,9 +68,8 @@ pub(super) fn make(base: &Base) -> Result<()> {
 
 /// Whether entries of the directory are somewhere else on the disk than others.
 pub(super) fn is_spread(base: &Base) -> Result<bool> {
-    let partial = base.partial();
-    let place = partial.parent().context("a base system is in a directory")?;
-    let directory = File::open(place).with_context(|| format!("open `{}`", place.display()))?;
+    let place = of(base)?;
+    let directory = File::open(&place).with_context(|| format!("open `{}`", place.display()))?;
     // Where nothing can be asked for, nothing is spread.
     Ok(ioctl_getflags(&directory).is_ok_and(|flags| flags.contains(UNRELATED)))
 }

@@ -4,7 +4,7 @@
 //! it starts over when it was interrupted.
 
 use super::checkpoint::{self, known_manifest, mark, stage, trust_memory, unmark_all};
-use super::plain;
+use super::{place, plain};
 use crate::archives;
 use crate::base::Base;
 use crate::inputs;
@@ -57,7 +57,7 @@ impl FarmStep<Base> for Unpack {
 
     fn precondition(&self, _cx: &Cx, at: &Base) -> Result<()> {
         let cache = Resource::new(LXC_CACHE, at.farm.lxc_cache.display().to_string());
-        super::place::ensure_fit(at).map_err(until(cache))
+        place::ensure_fit(at).map_err(until(cache))
     }
 
     fn check(&self, _cx: &Cx, at: &Base) -> Result<Check> {
@@ -72,7 +72,7 @@ impl FarmStep<Base> for Unpack {
         cx.remove_tree(&root)?;
         trust_memory(at)?;
         make_root(cx, &root)?;
-        match super::place::is_spread(at)? {
+        match place::is_spread(at)? {
             true => extract_elsewhere(cx, at, &manifest.required, &root)?,
             false => extract_all(cx, at, &manifest.required, &root)?,
         }
